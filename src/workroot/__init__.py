@@ -1,0 +1,43 @@
+"""`workroot` knows in which project each client of a shared MCP server works.
+
+The names below are loaded on first use, so importing the package costs nothing
+and the connector can start in milliseconds.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # not from typing: importing that takes longer than starting the connector
+if TYPE_CHECKING:
+    from workroot.core.resolution import Resolution
+    from workroot.core.sessions import SessionContext
+    from workroot.errors import WorkrootError
+    from workroot.session_context import SessionContextManager, get_session_context_manager
+
+__all__ = [
+    "Resolution",
+    "SessionContext",
+    "SessionContextManager",
+    "WorkrootError",
+    "__version__",
+    "get_session_context_manager",
+]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Resolution": "workroot.core.resolution",
+    "SessionContext": "workroot.core.sessions",
+    "SessionContextManager": "workroot.session_context",
+    "WorkrootError": "workroot.errors",
+    "get_session_context_manager": "workroot.session_context",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'workroot' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(_HOMES[name]), name)
+    return value

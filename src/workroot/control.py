@@ -1,0 +1,151 @@
+"""What the command line may ask a running daemon, over the same socket.
+
+The answers' keys are an interface: `--json` prints them as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from workroot import __version__
+from workroot.errors import WorkrootError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    import anyio
+
+    from workroot.core.projects import KnownProject
+    from workroot.core.sessions import Owner, SessionContext
+    from workroot.decisions import Decision, DecisionLog
+    from workroot.session_context import SessionContextManager
+
+__all__ = ["Control", "UnknownCommandError"]
+
+
+class UnknownCommandError(WorkrootError):
+    """The command line asked for something that this daemon does not know."""
+
+    code = "unknown_command"
+
+
+class Control:
+    """Answers control commands.
+
+    Args:
+        facts: what does not change while the daemon runs: paths, boot id, addresses.
+        stopping: set by the command `stop`.
+    """
+
+    def __init__(
+        self,
+        sessions: SessionContextManager,
+        decisions: DecisionLog,
+        *,
+        owner: Owner,
+        facts: Mapping[str, Any],
+        stopping: anyio.Event,
+        connections: Callable[[], int],
+    ) -> None:
+        self._sessions, self._decisions, self._owner = sessions, decisions, owner
+        self._facts, self._stopping, self._connections = facts, stopping, connections
+        self._commands: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+            "status": self._status,
+            "sessions": self._list_sessions,
+            "projects": self._list_projects,
+            "decisions": self._list_decisions,
+            "sweep": self._sweep,
+            "stop": self._stop,
+        }
+
+    async def __call__(self, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out one command.
+
+        Raises:
+            UnknownCommandError: there is none of that name.
+            WorkrootError: it failed.
+            TypeError: the arguments are not its.
+        """
+        if command not in self._commands:
+            raise UnknownCommandError(f"this daemon ({__version__}) has no command {command!r}")
+        return await self._commands[command](**arguments)
+
+    async def _status(self) -> dict[str, Any]:
+        return {
+            **self._facts,
+            "pid": os.getpid(),
+            "version": __version__,
+            "sessions": await self._sessions.get_session_count(),
+            "ended_sessions": self._sessions.ended_count(),
+            "connections": self._connections(),
+            "projects": self._sessions.projects.count(),
+        }
+
+    async def _list_sessions(self) -> dict[str, Any]:
+        return {"sessions": [self._session(each) for each in self._sessions.all_sessions()]}
+
+    async def _list_projects(self, query: str | None = None) -> dict[str, Any]:
+        return {"projects": [_project(each) for each in self._sessions.projects.known(self._owner, query)]}
+
+    async def _list_decisions(self, client: str | None = None, last: int | None = None) -> dict[str, Any]:
+        found = self._decisions.of_owner(self._owner, client=client, last=last)
+        return {"decisions": [_decision(each) for each in found]}
+
+    async def _sweep(self) -> dict[str, Any]:
+        return {"removed": list(await self._sessions.sweep())}
+
+    async def _stop(self) -> dict[str, Any]:
+        self._stopping.set()
+        return {"stopping": True}
+
+    def _session(self, session: SessionContext) -> dict[str, Any]:
+        return {
+            "session_id": session.session_id,
+            "principal": session.owner.principal,
+            "working_directory": session.working_directory,
+            "given_directory": session.given_directory,
+            "project_id": session.project_id,
+            "project_root": session.project_root,
+            "config_path": session.config_path,
+            "set_at": session.set_at,
+            "last_used": session.last_used,
+            "revision": session.revision,
+            "connected": self._sessions.is_connected(session),
+        }
+
+
+def _project(project: KnownProject) -> dict[str, Any]:
+    return {
+        "id": project.project_id,
+        "name": project.name,
+        "root": project.root,
+        "worktree_of": project.worktree_of,
+        "seen_at": project.seen_at,
+    }
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    resolution = decision.resolution
+    place, session = resolution.place, resolution.session
+    project = place.project if place else None
+    return {
+        "at": decision.at,
+        "client": decision.client,
+        "tool": decision.tool,
+        "session_id": session.session_id if session else None,
+        "directory": place.directory if place else None,
+        "project": {"id": project.project_id, "name": project.name, "root": project.root} if project else None,
+        "source": resolution.source,
+        "detail": resolution.detail,
+        "authority": resolution.authority,
+        "warnings": list(resolution.warnings),
+        "alternatives": [
+            {"directory": each.directory, "source": each.source, "detail": each.detail, "project": each.project}
+            for each in resolution.alternatives
+        ],
+        "skipped": [
+            {"directory": each.directory, "source": each.source, "detail": each.detail, "reason": each.reason}
+            for each in resolution.skipped
+        ],
+    }

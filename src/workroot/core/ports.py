@@ -1,0 +1,64 @@
+"""What the core asks of the outside. Adapters keep these promises, and the contract tests hold them to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workroot.core.projects import Place
+    from workroot.core.sessions import Change, StoredState
+
+__all__ = ["Clock", "PlaceFinder", "SessionStore"]
+
+
+class SessionStore(Protocol):
+    """Keeps sessions across restarts. One process owns a store."""
+
+    async def load(self) -> StoredState:
+        """Return all that is kept.
+
+        Raises:
+            StoreUnavailableError: it cannot be read now.
+        """
+
+    async def commit(self, changes: Sequence[Change]) -> None:
+        """Keep *changes*, all or none; when this returns they outlive the process and the machine.
+
+        Changes of one call are kept in their order. A caller that is cancelled stops waiting;
+        what it asked for may or may not be kept, and the next caller is not touched by it.
+
+        What ended stays so: until its ending is forgotten, a session cannot be saved again under
+        its key, and a second ending leaves the first as it is. A key stays with its principal,
+        and an alias stands only for a session that is kept, of the same owner.
+
+        Raises:
+            ChangeRefusedError: one of *changes* breaks these rules or holds text that is not Unicode
+                (a lone surrogate); none was kept, and repeating the call does not help.
+            StoreUnavailableError: none of *changes* was kept; the call may be repeated.
+        """
+
+
+class PlaceFinder(Protocol):
+    """Finds which project owns a directory, as of now: an answer is never older than the call."""
+
+    async def find(self, directory: str) -> Place:
+        """Look at *directory* and upward.
+
+        Raises:
+            DirectoryError: it is not an absolute path of an existing, readable directory.
+        """
+
+
+class Clock(Protocol):
+    """The time, and waiting for it; passed in, so that a test can hold it."""
+
+    def wall(self) -> float:
+        """Return seconds since the Unix epoch; may jump."""
+
+    def awake(self) -> float:
+        """Return seconds that the machine has been awake; never jumps, its zero means nothing."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when *seconds* of `awake` have passed."""

@@ -1,0 +1,170 @@
+"""What a project is, and what its config says of it.
+
+Values only: reading and checking files is the work of adapters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+__all__ = [
+    "CONFIG_NAMES",
+    "ConfigProblem",
+    "Directory",
+    "KnownProject",
+    "Place",
+    "Project",
+    "ProjectConfig",
+    "ProjectId",
+    "Repository",
+    "StopReason",
+]
+
+Directory = NewType("Directory", str)
+"""A directory's absolute path, symlinks resolved."""
+
+ProjectId = NewType("ProjectId", str)
+"""A UUID as text. Two worktrees of one repository share it; their roots differ."""
+
+CONFIG_NAMES = (
+    ".workroot/config.toml",
+    ".workroot/config.json",
+    ".workflow-mcp/config.json",
+    ".codebase-mcp/config.json",
+)
+"""Where a project's config is looked for at each level, first match wins: ours, then the earlier systems'."""
+
+
+class StopReason(StrEnum):
+    """Why the search from a directory upward ended where it did."""
+
+    CONFIG = "config"
+    """A config was found; valid or not, it ends the search."""
+    REPOSITORY = "repository"
+    """A version-control root was reached."""
+    FILESYSTEM_ROOT = "filesystem_root"
+    MOUNT = "mount"
+    """The next level is on another device."""
+    OWNER = "owner"
+    """The next level belongs to another user, or others may write there."""
+    HOME = "home"
+    """The home directory was reached; a config in it still counts."""
+    DEPTH = "depth"
+    """64 levels were looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectConfig:
+    """The fields of a project's config file.
+
+    Attributes:
+        name: 1 to 255 characters.
+        project_id: UUID as the file claims it, or None.
+        auto_switch: a session that arrives here is in this project without being told.
+        strict_mode: answers for directories outside the root are refused inside this project.
+        dry_run: a switch is reported, not made.
+    """
+
+    name: str
+    version: str = "1.0"
+    project_id: ProjectId | None = None
+    description: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    auto_switch: bool = True
+    strict_mode: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigProblem:
+    """A config that was found and cannot be used; it ends the search all the same.
+
+    Attributes:
+        line: 1-based, or None where the format gives none.
+        field: dotted name, or None for a fault of syntax or of reading.
+        problem: never holds the file's content.
+    """
+
+    path: str
+    problem: str
+    line: int | None = None
+    field: str | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}" if self.line is not None else self.path
+        return f"{where}: {f'{self.field}: ' if self.field else ''}{self.problem}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """A version-control root.
+
+    Attributes:
+        root: this worktree's top directory.
+        name: what people call it: the main checkout's directory, of a bare repository its own.
+        common_directory: the administrative directory that all worktrees share.
+        main_root: top directory of the main checkout if `root` is another worktree of it, else None.
+    """
+
+    root: Directory
+    name: str
+    common_directory: Directory
+    main_root: Directory | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """The project that owns a directory.
+
+    Attributes:
+        root: the directory that owns it: of a worktree, the worktree.
+        worktree_of: the main checkout, if `root` is another worktree of it.
+        config: None where a version-control root without a config is the project.
+    """
+
+    project_id: ProjectId
+    name: str
+    root: Directory
+    worktree_of: Directory | None = None
+    config_path: str | None = None
+    config: ProjectConfig | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A directory that was looked at: where it really is, and which project owns it.
+
+    Attributes:
+        directory: symlinks resolved.
+        given: the path as it was given.
+        project: None when no project owns it, or its config cannot be used.
+        config_path: the config found, usable or not.
+        stopped_at: the last level that was looked at.
+        stop: why the search ended there.
+    """
+
+    directory: Directory
+    given: str
+    project: Project | None
+    config_path: str | None = None
+    config_error: ConfigProblem | None = None
+    stopped_at: Directory
+    stop: StopReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownProject:
+    """A project in which somebody has worked, as the registry keeps it: one row a root.
+
+    Attributes:
+        seen_at: when somebody last worked there, in seconds since the Unix epoch.
+    """
+
+    project_id: ProjectId
+    name: str
+    root: Directory
+    worktree_of: Directory | None
+    seen_at: float

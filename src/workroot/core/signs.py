@@ -1,0 +1,175 @@
+"""Signs: the pieces of evidence that a call carries about who calls and where that one works.
+
+Transports gather them; nothing here decides. A sign is kept as it was given, with its source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workroot.core.sessions import Alias
+
+__all__ = [
+    "FIRST_ROOT_IS_WORKING_DIRECTORY",
+    "META_DIRECTORY",
+    "META_SESSION",
+    "Authority",
+    "ConnectorFacts",
+    "Hint",
+    "Roots",
+    "RootsAnswer",
+    "Signs",
+    "Source",
+    "connector_hints",
+    "path_of_root",
+]
+
+META_SESSION = "workroot/session"
+"""Key of a call's `_meta` that names the session."""
+
+META_DIRECTORY = "workroot/directory"
+"""Key of a call's `_meta` that names the directory."""
+
+FIRST_ROOT_IS_WORKING_DIRECTORY = frozenset({"claude-code"})
+"""Clients (`clientInfo.name`) whose first root is their working directory, the others being additions."""
+
+
+class Source(StrEnum):
+    """Which kind of sign decided; in the answer of every call."""
+
+    ARGUMENT = "argument"
+    PIN = "pin"
+    META = "meta"
+    ROOTS = "roots"
+    CONNECTOR = "connector"
+    HEADER = "header"
+    UNKNOWN = "unknown"
+
+
+class Authority(StrEnum):
+    """Whose word a sign is."""
+
+    CLIENT = "client"
+    MODEL = "model"
+    USER = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A directory that something suggests.
+
+    Attributes:
+        source: the kind of sign.
+        detail: which one of that kind, in words a user can look for: `CLAUDE_PROJECT_DIR`.
+        directory: the path as given.
+        authority: whose word it is.
+    """
+
+    source: Source
+    detail: str
+    directory: str
+    authority: Authority = Authority.CLIENT
+
+
+class RootsAnswer(StrEnum):
+    """How the question for roots ended."""
+
+    NOT_ASKED = "not_asked"
+    """The client declares no roots, or a better sign decided already."""
+    GIVEN = "given"
+    """An answer came; it may be empty."""
+    SILENT = "silent"
+    """A client that answered before did not answer in time: where it works is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """The client's roots, as URIs in its order."""
+
+    answer: RootsAnswer = RootsAnswer.NOT_ASKED
+    uris: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectorFacts:
+    """What a connector saw where the client started it.
+
+    Attributes:
+        option: its `--directory`, or None.
+        own_directory: its working directory, or None if that was gone.
+        environment: the variables of the allow-list that were set.
+    """
+
+    option: str | None = None
+    own_directory: str | None = None
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signs:
+    """All that one call says about who calls and where that one works.
+
+    Attributes:
+        session_id: the tool argument.
+        directory: the tool argument.
+        meta_session: `_meta["workroot/session"]`.
+        header_session: the header `Workroot-Session`; of equal authority.
+        alias: the connection's own name. None in the modern era, where a connection stands for nobody.
+        hints: suggestions for the directory except roots, best first.
+        roots: the client's roots; they rank behind `_meta` and before the rest.
+        client_name: `clientInfo.name`, or None.
+    """
+
+    session_id: str | None = None
+    directory: str | None = None
+    meta_session: str | None = None
+    header_session: str | None = None
+    alias: Alias | None = None
+    hints: tuple[Hint, ...] = ()
+    roots: Roots = Roots()
+    client_name: str | None = None
+
+
+def connector_hints(facts: ConnectorFacts) -> tuple[Hint, ...]:
+    """Return what a connector's facts suggest, best first.
+
+    A value that still holds `${` was never expanded by the client and says nothing.
+    `WORKSPACE_FOLDER_PATHS` counts only when it names one folder.
+    """
+    environment = facts.environment
+    folders = [folder for folder in environment.get("WORKSPACE_FOLDER_PATHS", "").split(":") if folder]
+    suggestions = (
+        ("--directory", facts.option, Authority.USER),
+        ("CLAUDE_PROJECT_DIR", environment.get("CLAUDE_PROJECT_DIR"), Authority.CLIENT),
+        ("working directory", facts.own_directory, Authority.CLIENT),
+        ("WORKSPACE_FOLDER_PATHS", folders[0] if len(folders) == 1 else None, Authority.CLIENT),
+        ("PWD", environment.get("PWD"), Authority.CLIENT),
+    )
+    return tuple(
+        Hint(Source.CONNECTOR, detail, directory, authority)
+        for detail, directory, authority in suggestions
+        if directory and "${" not in directory
+    )
+
+
+def path_of_root(uri: str) -> str | None:
+    """Return the path that a root's `file:` URI names, percent-decoded, or None if it names none here.
+
+    A host other than `localhost` is another machine's path. Source: RFC 8089; MCP client/roots.
+    """
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return None
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+        return None
+    try:
+        return unquote_to_bytes(parts.path).decode()
+    except UnicodeDecodeError:
+        return None

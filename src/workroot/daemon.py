@@ -1,0 +1,193 @@
+"""The composition root: builds every part of the daemon, and knows the order of start and end.
+
+Start, top to bottom: instance lock, store, sessions, listeners. End, bottom to top: no new clients,
+listen streams ended cleanly, drain, cancel, sessions, store, lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import sys
+import time
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.abc import SocketListener, TaskStatus
+
+from workroot import rendezvous
+from workroot.clock import SystemClock
+from workroot.control import Control
+from workroot.decisions import DecisionLog
+from workroot.drain import InFlight
+from workroot.errors import WorkrootError
+from workroot.identity import TokenFile, os_owner
+from workroot.instance import hold_instance, prepare_private_directory
+from workroot.logs import open_log
+from workroot.mcp_face import McpFace
+from workroot.project_finder import ProjectFinder
+from workroot.session_context import SessionContextManager
+from workroot.storage.sqlite import open_sqlite_store
+from workroot.transports.streamable_http import bind_port, serve_http
+from workroot.transports.unix_socket import UnixSocketTransport, bind_unix_socket
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from anyio.abc import TaskGroup
+
+    from workroot.settings import Settings
+
+__all__ = ["serve"]
+
+logger = logging.getLogger(__name__)
+
+_DAY = 24 * 3600.0
+
+
+def serve(settings: Settings, *, ready_fd: int | None = None) -> None:
+    """Run the daemon until it is told to stop: SIGTERM, SIGINT or `workroot stop`.
+
+    Args:
+        settings: read once.
+        ready_fd: a descriptor to write `ready` to when clients can connect; closed then.
+
+    Raises:
+        AlreadyRunningError: a daemon of this user runs.
+        WorkrootError: it cannot start; the text says why and what to do.
+    """
+    os.chdir("/")  # no project's directory is ours, and none is kept from being removed
+    state = str(settings.state_directory)
+    prepare_private_directory(state)
+    prepare_private_directory(rendezvous.run_directory(state))
+    prepare_private_directory(os.path.dirname(rendezvous.socket_path(state)))
+    with (
+        hold_instance(os.path.join(rendezvous.run_directory(state), "daemon.lock")),
+        open_log(settings.log_path, settings.log_level, also_to=sys.stderr if sys.stderr.isatty() else None),
+    ):
+        try:
+            anyio.run(_serve, settings, ready_fd, backend_options={"use_uvloop": True})
+        except WorkrootError as error:
+            logger.error("the daemon cannot go on: %s", error)
+            raise
+        except BaseException:
+            logger.exception("the daemon fails")
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the listeners share."""
+
+    sessions: SessionContextManager
+    decisions: DecisionLog
+    face: McpFace
+    in_flight: InFlight
+    stopping: anyio.Event
+
+
+async def _serve(settings: Settings, ready_fd: int | None) -> None:
+    async with _open_parts(settings) as parts, anyio.create_task_group() as tasks:
+        await tasks.start(_stop_on_signal, parts.stopping)
+        parts.face.subscriptions.serve(tasks)
+        parts.sessions.events.subscribe(parts.face.subscriptions.publish)
+        address = await _start_http(settings, parts, tasks) if settings.http else None
+        listener = await _start_unix_socket(settings, parts, tasks, address)
+        logger.info("serving, pid %d", os.getpid())
+        if ready_fd is not None:
+            _say_ready(ready_fd)
+
+        await parts.stopping.wait()
+
+        logger.info("stopping")
+        await listener.aclose()  # 1. no new clients
+        parts.face.subscriptions.close()  # 2. listen streams end with their result
+        with anyio.move_on_after(settings.drain_seconds):
+            await parts.in_flight.wait_idle()  # 3. requests in flight may finish
+        tasks.cancel_scope.cancel()  # 4. connections; then, leaving: sessions, store, lock
+    logger.info("stopped")
+
+
+@asynccontextmanager
+async def _open_parts(settings: Settings) -> AsyncIterator[_Parts]:
+    """Open what keeps the state, and build what answers from it."""
+    clock, in_flight, decisions = SystemClock(), InFlight(), DecisionLog()
+    async with open_sqlite_store(settings.database_path) as store:
+        finder = ProjectFinder((await store.load()).namespace, config_names=settings.config_names)
+        async with SessionContextManager(
+            store,
+            finder,
+            clock=clock,
+            home=_real_home(),
+            idle_seconds=settings.session_idle_seconds,
+            sweep_seconds=settings.sweep_interval_seconds,
+            write_behind_seconds=settings.write_behind_seconds,
+            ended_seconds=settings.ended_session_days * _DAY,
+        ) as sessions:
+            face = McpFace(sessions, decisions, clock, show_recent=settings.show_recent_projects)
+            face.middleware.append(in_flight)
+            yield _Parts(sessions, decisions, face, in_flight, anyio.Event())
+
+
+async def _start_unix_socket(
+    settings: Settings, parts: _Parts, tasks: TaskGroup, http_url: str | None
+) -> SocketListener:
+    """Let clients connect; the path is ours alone, since this process holds the instance lock."""
+    state = str(settings.state_directory)
+    path, boot, owner = rendezvous.socket_path(state), secrets.token_hex(4), os_owner()
+    facts: dict[str, Any] = {
+        "boot": boot,
+        "started_at": time.time(),
+        "state_directory": state,
+        "socket": path,
+        "database": str(settings.database_path),
+        "log": str(settings.log_path),
+        "http": {"url": http_url} if http_url is not None else None,
+    }
+    control = Control(
+        parts.sessions,
+        parts.decisions,
+        owner=owner,
+        facts=facts,
+        stopping=parts.stopping,
+        connections=lambda: transport.connections,
+    )
+    transport = UnixSocketTransport(parts.face, parts.sessions, owner=owner, boot=boot, control=control)
+    listener = await SocketListener.from_socket(bind_unix_socket(path))
+    tasks.start_soon(transport.serve, listener, tasks)
+    return listener
+
+
+async def _start_http(settings: Settings, parts: _Parts, tasks: TaskGroup) -> str:
+    async def run(*, task_status: TaskStatus[str]) -> None:
+        await serve_http(
+            parts.face,
+            listener=bind_port(settings.state_directory, settings.http_port),
+            tokens=TokenFile(settings.token_path),
+            task_status=task_status,
+        )
+
+    url: str = await tasks.start(run)
+    return url
+
+
+async def _stop_on_signal(stopping: anyio.Event, *, task_status: TaskStatus[None]) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for received in signals:
+            logger.info("received %s", received.name)
+            stopping.set()
+
+
+def _real_home() -> str:
+    return os.path.realpath(rendezvous.home_directory())
+
+
+def _say_ready(descriptor: int) -> None:
+    with suppress(OSError):  # whoever started us may have given up waiting
+        os.write(descriptor, b"ready\n")
+    os.close(descriptor)

@@ -1,0 +1,276 @@
+"""Every error raised on purpose, as one tree.
+
+Each says what happened, to what, and what to do about it. `code` is stable: scripts and
+clients may rely on it. Nothing here imports anything of the package.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "AlreadyRunningError",
+    "ChangeRefusedError",
+    "ClosedSessionError",
+    "ConfigError",
+    "ControlError",
+    "DaemonStartError",
+    "DaemonUnavailableError",
+    "DirectoryError",
+    "ExpiredSessionError",
+    "ProjectUnknownError",
+    "RendezvousError",
+    "SessionError",
+    "SettingsError",
+    "SignsDisagreeError",
+    "StoreError",
+    "StoreInUseError",
+    "StoreTooNewError",
+    "StoreUnavailableError",
+    "TokenError",
+    "UnknownSessionError",
+    "WorkrootError",
+]
+
+
+class WorkrootError(Exception):
+    """The root of the tree: catch this to catch all that workroot raises on purpose.
+
+    Attributes:
+        code: stable name of the kind of error, for programs.
+    """
+
+    code: ClassVar[str] = "workroot_error"
+
+
+# Directories and projects
+
+
+class DirectoryError(WorkrootError):
+    """A directory cannot be worked in; nothing was changed.
+
+    The texts before the first full stop are those that users of earlier systems know.
+    """
+
+    code = "invalid_directory"
+
+    def __init__(self, directory: str, problem: str) -> None:
+        self.directory, self.problem = directory, problem
+        super().__init__(f"{problem}: {directory}")
+
+
+class ConfigError(WorkrootError):
+    """A project's config cannot be used.
+
+    Attributes:
+        path: the file.
+        line: 1-based line of the fault, or None where the format gives none.
+        field: dotted name of the faulty field, or None for a syntax error.
+        problem: what is wrong; never holds the file's content.
+    """
+
+    code = "invalid_config"
+
+    def __init__(self, path: str, problem: str, *, line: int | None = None, field: str | None = None) -> None:
+        self.path, self.problem, self.line, self.field = path, problem, line, field
+        where = f"{path}:{line}" if line is not None else path
+        super().__init__(f"{where}: {f'{field}: ' if field else ''}{problem}")
+
+
+class ProjectUnknownError(WorkrootError):
+    """No project has the id or name asked for."""
+
+    code = "unknown_project"
+
+    def __init__(self, wanted: str, candidates: Sequence[str] = ()) -> None:
+        self.wanted, self.candidates = wanted, tuple(candidates)
+        known = f"; known: {', '.join(candidates)}" if candidates else ""
+        super().__init__(f"no known project has the id or name {wanted!r}{known}; list_projects shows all")
+
+
+# Sessions
+
+
+class SessionError(WorkrootError):
+    """A session handle cannot be used.
+
+    Attributes:
+        session_id: the handle as it was given.
+    """
+
+    code = "invalid_session"
+
+    def __init__(self, session_id: str, message: str) -> None:
+        self.session_id = session_id
+        super().__init__(message)
+
+
+class UnknownSessionError(SessionError):
+    """Nobody opened this session, or somebody else did: a stranger learns no more than that."""
+
+    code = "unknown_session"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            session_id,
+            f"unknown session {session_id!r}: call set_working_directory without session_id to open a new one, "
+            f"and pass on the session_id that it returns",
+        )
+
+
+class ClosedSessionError(SessionError):
+    """The owner closed this session; it does not come back."""
+
+    code = "closed_session"
+
+    def __init__(self, session_id: str, last_directory: str) -> None:
+        self.last_directory = last_directory
+        super().__init__(
+            session_id,
+            f"session {session_id!r} was closed (it worked in {last_directory}): "
+            f"call set_working_directory(directory={last_directory!r}) without session_id to open a new one",
+        )
+
+
+class ExpiredSessionError(SessionError):
+    """This session was idle for too long; it does not come back."""
+
+    code = "expired_session"
+
+    def __init__(self, session_id: str, last_directory: str) -> None:
+        self.last_directory = last_directory
+        super().__init__(
+            session_id,
+            f"session {session_id!r} expired after being idle (it worked in {last_directory}): "
+            f"call set_working_directory(directory={last_directory!r}) without session_id, "
+            f"then repeat this call with the session_id that it returns",
+        )
+
+
+class SignsDisagreeError(WorkrootError):
+    """Two signs of equal authority name different things; neither was followed."""
+
+    code = "signs_disagree"
+
+    def __init__(self, what: str, first: tuple[str, str], second: tuple[str, str]) -> None:
+        super().__init__(
+            f"two signs of equal authority name a different {what}: "
+            f"{first[0]} says {first[1]!r}, {second[0]} says {second[1]!r}; send only one of them"
+        )
+
+
+# The store
+
+
+class StoreError(WorkrootError):
+    """The store of sessions cannot be used."""
+
+    code = "store_error"
+
+
+class StoreUnavailableError(StoreError):
+    """Nothing was written; the call may be repeated."""
+
+    code = "store_unavailable"
+
+
+class ChangeRefusedError(StoreError):
+    """The store will not keep this, now or later: repeating the call does not help. Nothing of it was kept."""
+
+    code = "change_refused"
+
+    def __init__(self, what: str, problem: str) -> None:
+        super().__init__(f"{what} cannot be kept: {problem}")
+
+
+class StoreTooNewError(StoreError):
+    """The database was written by a newer workroot; it was left untouched."""
+
+    code = "store_too_new"
+
+    def __init__(self, path: str, found: int, supported: int) -> None:
+        super().__init__(
+            f"{path} has schema version {found}, this workroot reads up to {supported}: "
+            f"start the newer workroot again, or move the file away to begin anew"
+        )
+
+
+class StoreInUseError(StoreError):
+    """Another process owns the database."""
+
+    code = "store_in_use"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is in use by another process; connect to the running daemon instead")
+
+
+# The daemon and the way to it
+
+
+class RendezvousError(WorkrootError):
+    """The place where daemon and clients meet is not safe or not usable."""
+
+    code = "rendezvous"
+
+    def __init__(self, path: str, problem: str, cure: str) -> None:
+        self.path = path
+        super().__init__(f"{path} {problem}; {cure}")
+
+
+class AlreadyRunningError(WorkrootError):
+    """A daemon of this user runs already."""
+
+    code = "already_running"
+
+    def __init__(self, lock_path: str) -> None:
+        super().__init__(f"a daemon runs already (it holds {lock_path}); `workroot status` shows it")
+
+
+class DaemonUnavailableError(WorkrootError):
+    """No daemon answers."""
+
+    code = "daemon_unavailable"
+
+    def __init__(self, socket_path: str, problem: str = "no daemon answers") -> None:
+        super().__init__(f"{problem} at {socket_path}; start one with `workroot serve`")
+
+
+class ControlError(WorkrootError):
+    """The daemon answered a command with an error, or with what cannot be understood.
+
+    Attributes:
+        daemon_code: the code that the daemon gave; that of this class where it gave none.
+    """
+
+    code = "control"
+
+    def __init__(self, message: str, daemon_code: str | None = None) -> None:
+        self.daemon_code = daemon_code or self.code
+        super().__init__(message)
+
+
+class DaemonStartError(WorkrootError):
+    """A daemon was started and did not come up."""
+
+    code = "daemon_start"
+
+    def __init__(self, log_path: str, problem: str) -> None:
+        super().__init__(f"the daemon did not start: {problem}; see {log_path}")
+
+
+class SettingsError(WorkrootError):
+    """The user's settings cannot be used."""
+
+    code = "invalid_settings"
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+
+
+class TokenError(WorkrootError):
+    """A token command cannot be carried out."""
+
+    code = "invalid_token"

@@ -1,0 +1,89 @@
+"""What a manager does by itself: jobs at intervals, and writes that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import anyio
+
+from workroot.core.sessions import ProjectSeen, SessionTouched
+from workroot.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable, Sequence
+
+    from workroot.core.ports import Clock, SessionStore
+
+__all__ = ["Housekeeping", "WriteBehind"]
+
+logger = logging.getLogger(__name__)
+
+
+class Housekeeping:
+    """Runs jobs, each at its own interval, from `start` to `stop`.
+
+    Args:
+        every: pairs of seconds and the job that is due after each such time.
+    """
+
+    def __init__(self, clock: Clock, *, every: Sequence[tuple[float, Callable[[], Awaitable[object]]]]) -> None:
+        self._clock, self._every = clock, every
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin; the first run of each job is due after its interval. Idempotent."""
+        # A task of its own, not of a task group: `start` and `stop` may be called from different tasks,
+        # which a cancel scope forbids. `stop` is the parent that awaits it.
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="housekeeping")
+
+    async def stop(self) -> None:
+        """Stop after the step at hand. Idempotent."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        async with anyio.create_task_group() as jobs:
+            for seconds, job in self._every:
+                jobs.start_soon(self._repeat, seconds, job)
+
+    async def _repeat(self, seconds: float, job: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            await self._clock.sleep(seconds)
+            try:
+                await job()
+            except Exception:  # a boundary: one failure must not end the sweeping for good
+                logger.exception("housekeeping failed; it is tried again in %s seconds", seconds)
+
+
+class WriteBehind:
+    """Writes that may come seconds late: of one thing, the last one counts."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+        self._waiting: dict[Hashable, SessionTouched | ProjectSeen] = {}
+
+    def note(self, change: SessionTouched | ProjectSeen) -> None:
+        """Write *change* at the next flush."""
+        key = change.key if isinstance(change, SessionTouched) else (change.owner, change.project.root)
+        self._waiting[key] = change
+
+    async def flush(self) -> None:
+        """Write what waits; on failure it goes on waiting."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, {}
+        try:
+            await self._store.commit(tuple(waiting.values()))
+        except StoreUnavailableError as error:
+            logger.warning("%d late writes wait on: %s", len(waiting), error)
+            self._waiting = waiting | self._waiting
+        except BaseException:
+            self._waiting = waiting | self._waiting
+            raise

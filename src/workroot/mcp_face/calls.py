@@ -1,0 +1,194 @@
+"""One tool call, from its arguments to its result."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, CallToolResult, InputRequiredResult, TextContent
+
+from workroot.core.signs import Roots
+from workroot.decisions import Decision
+from workroot.errors import ClosedSessionError, ExpiredSessionError, WorkrootError
+from workroot.mcp_face.answers import (
+    RESOLUTION_META,
+    ClosedAnswer,
+    ProjectsAnswer,
+    project_row,
+    resolution_meta,
+    working_directory_answer,
+    working_directory_text,
+)
+from workroot.mcp_face.evidence import client_name, peer_of, roots_of, signs_of_call
+from workroot.mcp_face.tools import TOOLS, ArgumentsError, checked_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mcp.server.context import ServerRequestContext
+    from mcp_types import CallToolRequestParams
+    from pydantic import BaseModel
+
+    from workroot.core.ports import Clock
+    from workroot.core.resolution import Resolution
+    from workroot.decisions import DecisionLog
+    from workroot.session_context import SessionContextManager
+
+__all__ = ["ToolCalls"]
+
+logger = logging.getLogger(__name__)
+
+_RECENT = 5  # projects offered when the directory is unknown
+_PAGE = 100  # projects in one answer of list_projects
+
+
+class _Call(NamedTuple):
+    ctx: ServerRequestContext[Any, Any]
+    arguments: dict[str, str]
+    roots: Roots
+
+
+class _Answer(NamedTuple):
+    structured: BaseModel
+    text: str
+    resolution: Resolution | None
+
+
+class ToolCalls:
+    """Answers `tools/call`.
+
+    Args:
+        show_recent: whether an unknown directory is answered with the owner's recent projects.
+    """
+
+    def __init__(
+        self, sessions: SessionContextManager, decisions: DecisionLog, clock: Clock, *, show_recent: bool = True
+    ) -> None:
+        self._sessions, self._decisions, self._clock = sessions, decisions, clock
+        self._show_recent = show_recent
+        answers: dict[str, Callable[[_Call], Awaitable[_Answer]]] = {
+            "get_working_directory": self._get_working_directory,
+            "set_working_directory": self._set_working_directory,
+            "list_projects": self._list_projects,
+            "close_session": self._close_session,
+        }
+        self._tools = {tool.name: (tool, answers[tool.name]) for tool in TOOLS}
+
+    async def __call__(
+        self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams
+    ) -> CallToolResult | InputRequiredResult:
+        """Answer one call; what the caller can mend is a tool error, so that the model hears of it."""
+        if params.name not in self._tools:
+            raise MCPError(INVALID_PARAMS, f"unknown tool {params.name[:100]!r}; there are: {', '.join(self._tools)}")
+        tool, answer_to = self._tools[params.name]
+        try:
+            arguments = checked_arguments(tool, params.arguments)
+            roots = await self._roots(ctx, params, arguments)
+            if isinstance(roots, InputRequiredResult):
+                return roots
+            answer = await answer_to(_Call(ctx, arguments, roots))
+        except WorkrootError as error:
+            logger.info("%s refused: %s", params.name, error.code)
+            return self._refusal(error)
+        if answer.resolution is not None:
+            self._record(ctx, params.name, answer.resolution)
+        return CallToolResult(
+            content=[TextContent(text=answer.text)],
+            structured_content=answer.structured.model_dump(mode="json"),
+            _meta={RESOLUTION_META: resolution_meta(answer.resolution)} if answer.resolution else None,
+        )
+
+    async def _get_working_directory(self, call: _Call) -> _Answer:
+        resolution = await self._resolve(call)
+        recent = []
+        if resolution.place is None and not resolution.alternatives and self._show_recent:
+            recent = self._sessions.projects.known(peer_of(call.ctx).owner)[:_RECENT]
+        answer = working_directory_answer(resolution, recent=recent)
+        return _Answer(answer, working_directory_text(answer, resolution.place, detail=resolution.detail), resolution)
+
+    async def _set_working_directory(self, call: _Call) -> _Answer:
+        owner = peer_of(call.ctx).owner
+        directory, project = call.arguments.get("directory"), call.arguments.get("project")
+        if (directory is None) == (project is None):
+            raise ArgumentsError("set_working_directory takes either directory (an absolute path) or project")
+        if directory is None:
+            directory = self._sessions.projects.root_of(owner, str(project))
+        signs = signs_of_call(call.ctx, session_id=call.arguments.get("session_id"), roots=call.roots)
+        entered = await self._sessions.enter(owner, signs, directory)
+        notes = []
+        if entered.resolution.is_default_session:
+            notes.append(
+                "this is now the default of your whole connection; agents that share it need their own session_id"
+            )
+        answer = working_directory_answer(entered.resolution, before=entered.before, notes=notes)
+        text = working_directory_text(answer, entered.resolution.place, detail="you set it")
+        return _Answer(answer, text, entered.resolution)
+
+    async def _list_projects(self, call: _Call) -> _Answer:
+        found = self._sessions.projects.known(peer_of(call.ctx).owner, call.arguments.get("query"))
+        start = _position(call.arguments.get("cursor"), len(found))
+        page = [project_row(project) for project in found[start : start + _PAGE]]
+        rest = start + _PAGE < len(found)
+        answer = ProjectsAnswer(projects=page, next_cursor=str(start + _PAGE) if rest else None)
+        lines = [f"{row.name} ({row.id}) at {row.root}" for row in page] or ["No project is known yet."]
+        return _Answer(answer, "\n".join(lines), await self._resolved_if_possible(call))
+
+    async def _close_session(self, call: _Call) -> _Answer:
+        ended = await self._sessions.close_session(call.arguments["session_id"], owner=peer_of(call.ctx).owner)
+        answer = ClosedAnswer(session_id=ended.session_id, working_directory=ended.last_directory)
+        text = f"Session {ended.session_id} is closed. It worked in {ended.last_directory}."
+        return _Answer(answer, text, await self._resolved_if_possible(call))
+
+    async def _resolve(self, call: _Call) -> Resolution:
+        signs = signs_of_call(
+            call.ctx,
+            session_id=call.arguments.get("session_id"),
+            directory=call.arguments.get("directory"),
+            roots=call.roots,
+        )
+        return await self._sessions.resolve(peer_of(call.ctx).owner, signs)
+
+    async def _resolved_if_possible(self, call: _Call) -> Resolution | None:
+        """Return where the caller works, for tools that do not depend on it."""
+        try:
+            signs = signs_of_call(call.ctx, roots=call.roots)
+            return await self._sessions.resolve(peer_of(call.ctx).owner, signs)
+        except WorkrootError:
+            return None
+
+    async def _roots(
+        self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams, arguments: dict[str, str]
+    ) -> Roots | InputRequiredResult:
+        """Ask for the roots, if the answer may depend on them."""
+        asks_about_another = params.name == "get_working_directory" and "directory" in arguments
+        if params.name not in ("get_working_directory", "set_working_directory") or asks_about_another:
+            return Roots()
+        return await roots_of(ctx, params.input_responses)
+
+    def _refusal(self, error: WorkrootError) -> CallToolResult:
+        details: dict[str, Any] = {"code": error.code, "message": str(error)}
+        if isinstance(error, ClosedSessionError | ExpiredSessionError):
+            details["last_directory"] = error.last_directory
+        return CallToolResult(content=[TextContent(text=str(error))], is_error=True, _meta={"workroot/error": details})
+
+    def _record(self, ctx: ServerRequestContext[Any, Any], tool: str, resolution: Resolution) -> None:
+        self._decisions.record(
+            Decision(
+                at=self._clock.wall(),
+                owner=peer_of(ctx).owner,
+                client=client_name(ctx),
+                tool=tool,
+                resolution=resolution,
+            )
+        )
+
+
+def _position(cursor: str | None, length: int) -> int:
+    if cursor is None:
+        return 0
+    if not cursor.isascii() or not cursor.isdecimal() or int(cursor) > length:
+        raise ArgumentsError(
+            f"list_projects: {cursor[:100]!r} is not a cursor of this list; leave it out to begin anew"
+        )
+    return int(cursor)

@@ -1,0 +1,155 @@
+"""What one MCP call carries: its peer, its signs, and the client's answer about its roots."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from mcp.shared.exceptions import MCPError
+from mcp.shared.message import ServerMessageMetadata
+from mcp_types import InputRequiredResult, ListRootsRequest, ListRootsResult
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+
+from workroot.core.signs import META_DIRECTORY, META_SESSION, Hint, Roots, RootsAnswer, Signs, Source, path_of_root
+from workroot.peer import Peer
+
+if TYPE_CHECKING:
+    from mcp.server.context import ServerRequestContext
+    from mcp_types import InputResponses
+
+    from workroot.peer import RootsMemory
+
+__all__ = ["client_name", "is_handshake", "peer_of", "roots_of", "signs_of_call"]
+
+logger = logging.getLogger(__name__)
+
+_ROOTS_SECONDS = 2.0  # how long a client may take to name its roots
+_ROOTS_KEY = "roots"
+
+_NO_ROOTS = Roots()
+
+
+def peer_of(ctx: ServerRequestContext[Any, Any]) -> Peer:
+    """Return the other end of the connection that a message came by."""
+    if isinstance(ctx.request, Peer):
+        return ctx.request
+    peer = ctx.request.scope["workroot.peer"] if ctx.request is not None else None
+    if not isinstance(peer, Peer):
+        raise TypeError("the transport attached no peer to the message")
+    return peer
+
+
+def is_handshake(ctx: ServerRequestContext[Any, Any]) -> bool:
+    """Tell whether the call came in the era of `initialize`."""
+    return ctx.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS
+
+
+def client_name(ctx: ServerRequestContext[Any, Any]) -> str | None:
+    """Return `clientInfo.name`, or None if the client did not say."""
+    params = ctx.session.client_params
+    return params.client_info.name if params is not None else None
+
+
+def signs_of_call(
+    ctx: ServerRequestContext[Any, Any],
+    *,
+    session_id: str | None = None,
+    directory: str | None = None,
+    roots: Roots = _NO_ROOTS,
+) -> Signs:
+    """Gather the signs of a call.
+
+    Args:
+        session_id: the tool argument.
+        directory: the tool argument.
+        roots: the answer of `roots_of`.
+    """
+    peer, meta = peer_of(ctx), _meta(ctx)
+    hints = peer.hints
+    if (hinted := meta.get(META_DIRECTORY)) is not None:
+        path = path_of_root(hinted) if hinted.startswith("file:") else hinted
+        hints = (Hint(Source.META, META_DIRECTORY, path or hinted), *hints)
+    return Signs(
+        session_id=session_id,
+        directory=directory,
+        meta_session=meta.get(META_SESSION),
+        header_session=peer.header_session,
+        alias=peer.alias if is_handshake(ctx) else None,
+        hints=hints,
+        roots=roots,
+        client_name=client_name(ctx),
+    )
+
+
+async def roots_of(
+    ctx: ServerRequestContext[Any, Any], responses: InputResponses | None
+) -> Roots | InputRequiredResult:
+    """Return the client's roots as of this call, or the question to answer the call with.
+
+    The modern era asks through the result, and the client repeats its call with the answer; the
+    handshake era asks within the call.
+
+    Args:
+        responses: what a repeated call of the modern era brought.
+    """
+    capabilities = ctx.session.client_capabilities
+    if capabilities is None or capabilities.roots is None or META_DIRECTORY in _meta(ctx):
+        return _NO_ROOTS
+    if not is_handshake(ctx):
+        if responses is None or _ROOTS_KEY not in responses:
+            return InputRequiredResult(input_requests={_ROOTS_KEY: ListRootsRequest()})
+        answer = responses[_ROOTS_KEY]
+        return _given(answer) if isinstance(answer, ListRootsResult) else _NO_ROOTS
+    if not ctx.session.can_send_request:
+        return _NO_ROOTS
+    return await _asked(ctx, peer_of(ctx).conversation.roots)
+
+
+async def _asked(ctx: ServerRequestContext[Any, Any], memory: RootsMemory) -> Roots:
+    """Ask within the call; calls of one connection that overlap share the question."""
+    while memory.asking is not None:
+        await memory.asking.wait()
+        if memory.answer is not None:
+            return memory.answer
+        # Whoever asked was cancelled before the answer came: ask again.
+    if memory.refused:
+        return _NO_ROOTS
+    memory.asking, memory.answer = anyio.Event(), None
+    try:
+        memory.answer = await _ask(ctx, memory)
+        return memory.answer
+    finally:
+        asking, memory.asking = memory.asking, None
+        asking.set()
+
+
+async def _ask(ctx: ServerRequestContext[Any, Any], memory: RootsMemory) -> Roots:
+    try:
+        result = await ctx.session.send_request(
+            ListRootsRequest(),
+            ListRootsResult,
+            request_read_timeout_seconds=_ROOTS_SECONDS,
+            metadata=ServerMessageMetadata(related_request_id=ctx.request_id),
+        )
+    except (MCPError, ValidationError) as error:
+        if memory.answered:
+            logger.warning("a client that named its roots before does not answer now: %s", type(error).__name__)
+            return Roots(RootsAnswer.SILENT)
+        memory.refused = True
+        return _NO_ROOTS
+    memory.answered = True
+    return _given(result)
+
+
+def _given(result: ListRootsResult) -> Roots:
+    return Roots(RootsAnswer.GIVEN, tuple(str(root.uri) for root in result.roots))
+
+
+def _meta(ctx: ServerRequestContext[Any, Any]) -> dict[str, str]:
+    """Return the entries of the call's `_meta` that are ours and text."""
+    raw = (ctx.params or {}).get("_meta")
+    if not isinstance(raw, dict):
+        return {}
+    return {key: raw[key] for key in (META_SESSION, META_DIRECTORY) if isinstance(raw.get(key), str)}

@@ -1,0 +1,137 @@
+"""The resources: the owner's projects and sessions as JSON, always fresh."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
+    PaginatedRequestParams,
+    ReadResourceRequestParams,
+    ReadResourceResult,
+    Resource,
+    ResourceTemplate,
+    TextResourceContents,
+)
+
+from workroot.core.projects import KnownProject
+from workroot.errors import SessionError
+from workroot.mcp_face.answers import project_row
+from workroot.mcp_face.evidence import peer_of
+
+if TYPE_CHECKING:
+    from mcp.server.context import ServerRequestContext
+
+    from workroot.core.sessions import Owner, SessionContext
+    from workroot.session_context import SessionContextManager
+
+__all__ = ["PROJECTS_URI", "Resources", "project_uri", "session_uri"]
+
+PROJECTS_URI = "workroot://projects"
+_SESSIONS_PREFIX = "workroot://sessions/"
+_JSON = "application/json"
+
+
+def project_uri(project_id: str) -> str:
+    """Return the URI of one project."""
+    return f"{PROJECTS_URI}/{project_id}"
+
+
+def session_uri(session_id: str) -> str:
+    """Return the URI of one session."""
+    return f"{_SESSIONS_PREFIX}{session_id}"
+
+
+class Resources:
+    """Answers `resources/list`, `resources/templates/list` and `resources/read`."""
+
+    def __init__(self, sessions: SessionContextManager) -> None:
+        self._sessions = sessions
+
+    async def list(
+        self, ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams | None
+    ) -> ListResourcesResult:
+        """Return the resources that have one fixed address."""
+        projects = Resource(
+            uri=PROJECTS_URI,
+            name="projects",
+            title="Known projects",
+            description="The projects that this user has worked in, latest first.",
+            mime_type=_JSON,
+        )
+        return ListResourcesResult(resources=[projects])
+
+    async def list_templates(
+        self, ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams | None
+    ) -> ListResourceTemplatesResult:
+        """Return the resources that are addressed by an id."""
+        project = ResourceTemplate(
+            uri_template=project_uri("{id}"),
+            name="project",
+            title="A project",
+            description="One project: its name, its root and its worktrees.",
+            mime_type=_JSON,
+        )
+        session = ResourceTemplate(
+            uri_template=session_uri("{session_id}"),
+            name="session",
+            title="A session",
+            description="Where one session works. Only its owner can read it.",
+            mime_type=_JSON,
+        )
+        return ListResourceTemplatesResult(resource_templates=[project, session])
+
+    async def read(self, ctx: ServerRequestContext[Any, Any], params: ReadResourceRequestParams) -> ReadResourceResult:
+        """Return what is at a URI now.
+
+        Raises:
+            MCPError: there is nothing for this caller (MCP 2026-07-28, server/resources: -32602).
+        """
+        owner, uri = peer_of(ctx).owner, str(params.uri)
+        try:
+            content = self._content(owner, uri)
+        except SessionError as error:
+            raise MCPError(INVALID_PARAMS, str(error), {"uri": uri}) from None
+        if content is None:
+            raise MCPError(
+                INVALID_PARAMS, f"no resource at {uri[:300]}; resources/list shows what there is", {"uri": uri}
+            )
+        text = json.dumps(content, ensure_ascii=False)
+        return ReadResourceResult(
+            contents=[TextResourceContents(uri=params.uri, mime_type=_JSON, text=text)], ttl_ms=0, cache_scope="private"
+        )
+
+    def _content(self, owner: Owner, uri: str) -> dict[str, object] | None:
+        if uri == PROJECTS_URI:
+            return {"projects": [project_row(each).model_dump() for each in self._sessions.projects.known(owner)]}
+        if uri.startswith(_SESSIONS_PREFIX):
+            return _session(self._sessions.get_session(uri.removeprefix(_SESSIONS_PREFIX), owner=owner))
+        wanted = uri.removeprefix(f"{PROJECTS_URI}/")
+        roots = [each for each in self._sessions.projects.known(owner) if each.project_id == wanted]
+        return _project(roots) if roots else None
+
+
+def _session(session: SessionContext) -> dict[str, object]:
+    return {
+        "session_id": session.session_id,
+        "working_directory": session.working_directory,
+        "config_path": session.config_path,
+        "project_id": session.project_id,
+        "project_root": session.project_root,
+        "set_at": session.set_at,
+        "last_used": session.last_used,
+        "revision": session.revision,
+    }
+
+
+def _project(roots: list[KnownProject]) -> dict[str, object]:
+    rows = [project_row(each) for each in roots]
+    return {
+        "id": rows[0].id,
+        "name": rows[0].name,
+        "roots": [{"root": row.root, "worktree_of": row.worktree_of} for row in rows],
+    }

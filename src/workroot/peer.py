@@ -1,0 +1,96 @@
+"""The other end of a connection, as transports know it and handlers see it.
+
+A transport makes one `Peer` a connection (over modern HTTP: a request) and attaches it to each
+message; nothing in it decides who calls, except the owner.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import anyio
+
+    from workroot.core.sessions import Alias, Owner
+    from workroot.core.signs import Hint, Roots
+
+__all__ = ["Conversation", "Peer", "Resumption"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class RootsMemory:
+    """What a connection has shown of answering the question for its roots.
+
+    Attributes:
+        answered: it has answered once, so silence from now on means something.
+        refused: it never answered or does not know the question; it is not asked again.
+        asking: set while the question is out; set when the answer is in `answer`.
+    """
+
+    answered: bool = False
+    refused: bool = False
+    asking: anyio.Event | None = None
+    answer: Roots | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Conversation:
+    """What the handshake era keeps per connection, for as long as it lasts."""
+
+    roots: RootsMemory = field(default_factory=RootsMemory)
+    _closing: list[Callable[[], None]] = field(default_factory=list)
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call *callback* when the connection ends; it must not raise or wait."""
+        self._closing.append(callback)
+
+    def close(self) -> None:
+        """The connection ended: let go of what was kept for it. Safe to call twice."""
+        while self._closing:
+            self._closing.pop()()
+
+    @contextmanager
+    def open(self) -> Iterator[Conversation]:
+        """Close on leaving."""
+        try:
+            yield self
+        finally:
+            self.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class Resumption:
+    """What a connector carried over from a connection to an earlier daemon.
+
+    Attributes:
+        listens: ids of the `subscriptions/listen` requests that it sends again.
+    """
+
+    listens: frozenset[str | int] = frozenset()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Peer:
+    """Who is at the other end, and what the transport knows of where that one works.
+
+    Attributes:
+        owner: on whose behalf; checked by the transport (peer credentials, token).
+        alias: the connection's own name, or None if it must not have a default session.
+            It counts in the handshake era only.
+        hints: the connector's facts or the request's headers, best first.
+        header_session: the header `Workroot-Session`, or None.
+    """
+
+    owner: Owner
+    alias: Alias | None = None
+    hints: tuple[Hint, ...] = ()
+    header_session: str | None = None
+    resumption: Resumption | None = None
+    conversation: Conversation = field(default_factory=Conversation)

@@ -1,0 +1,408 @@
+"""`SessionContextManager`: the core in step with its store. Plan, persist, publish.
+
+A change is worked out in its session's turn, kept by the store, and shown only then; directory,
+config and project change together under one revision. Readers never wait: they take the published,
+frozen `SessionContext`, and what they are told about a directory is looked at anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import anyio
+
+from workroot.clock import SystemClock
+from workroot.core.projects import Place
+from workroot.core.resolution import Resolution, SessionClaim, claimed_session, decide, directories_of, signs_of
+from workroot.core.sessions import (
+    Alias,
+    AliasBound,
+    Change,
+    EndedForgotten,
+    EndedSession,
+    Ending,
+    Owner,
+    SessionContext,
+    SessionEnded,
+    SessionId,
+    SessionKey,
+    SessionSaved,
+    SessionTable,
+    check_session_id,
+    mint_session_id,
+)
+from workroot.core.signs import Signs
+from workroot.errors import DirectoryError, SessionError
+from workroot.events import EventBus, ProjectsChanged, SessionMoved
+from workroot.events import SessionEnded as SessionEndedEvent
+from workroot.housekeeping import Housekeeping, WriteBehind
+from workroot.registry import ProjectRegistry
+from workroot.turns import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from types import TracebackType
+
+    from workroot.core.ports import Clock, PlaceFinder, SessionStore
+
+__all__ = ["LOCAL_OWNER", "Entered", "SessionContextManager"]
+
+logger = logging.getLogger(__name__)
+
+_SWEEP_BATCH = 500  # sessions ended in one commit
+
+LOCAL_OWNER = Owner("local")
+"""Whose sessions those are of a program that names no owner, such as a server with a single user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entered:
+    """What a change of directory did.
+
+    Attributes:
+        resolution: where the session works now.
+        before: the session as it was, or None if this call opened it.
+    """
+
+    resolution: Resolution
+    before: SessionContext | None
+
+
+class SessionContextManager:
+    """Maps sessions to working directories and projects, and keeps that map.
+
+    Use it as a context manager, or call `start` and `stop`.
+
+    Args:
+        store: where sessions are kept.
+        places: finds the project that owns a directory.
+        clock: the time.
+        home: the user's home directory; as a hint it says nothing about a project.
+        idle_seconds: a session idle for longer is stale.
+        sweep_seconds: time between two sweeps.
+        write_behind_seconds: how long "last used" may lag behind on disk.
+        ended_seconds: how long it is remembered how a session ended.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        places: PlaceFinder,
+        *,
+        clock: Clock | None = None,
+        home: str = "",
+        idle_seconds: float = 24 * 3600,
+        sweep_seconds: float = 3600,
+        write_behind_seconds: float = 2,
+        ended_seconds: float = 30 * 24 * 3600,
+    ) -> None:
+        self._store, self._places, self._home = store, places, home
+        self._clock = clock if clock is not None else SystemClock()
+        self._idle_seconds, self._ended_seconds = idle_seconds, ended_seconds
+        self._sessions = SessionTable()
+        self._turns = Turns()
+        self._connected: Counter[tuple[Owner, Alias]] = Counter()
+        self._behind = WriteBehind(store)
+        self._housekeeping = Housekeeping(
+            self._clock,
+            every=((sweep_seconds, self._housekeep), (write_behind_seconds, self._behind.flush)),
+        )
+        self._loaded = False
+        self.projects = ProjectRegistry()
+        self.events = EventBus()
+
+    # Life
+
+    async def start(self) -> None:
+        """Load what the store keeps, and begin to sweep. Idempotent; starts again after `stop`.
+
+        Raises:
+            StoreUnavailableError: the store cannot be read; nothing was started.
+        """
+        if not self._loaded:
+            state = await self._store.load()
+            wall, awake = self._clock.wall(), self._clock.awake()
+            seen = {session.key: awake - max(0.0, wall - session.last_used) for session in state.sessions}
+            self._sessions.load(state, seen=seen)
+            self.projects.load(state.projects)
+            self._loaded = True
+            logger.info("holding %d sessions", len(self._sessions))
+        self._housekeeping.start()
+
+    async def stop(self) -> None:
+        """End the sweeper and write what was left to write. Idempotent; what is held stays readable."""
+        await self._housekeeping.stop()
+        await self._behind.flush()
+
+    async def __aenter__(self) -> SessionContextManager:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop, even when cancelled; bounded."""
+        with anyio.move_on_after(5, shield=True):
+            await self.stop()
+
+    # The interface that people know
+
+    async def set_working_directory(
+        self, session_id: str, directory: str, *, owner: Owner = LOCAL_OWNER
+    ) -> SessionContext:
+        """Let a session work in *directory*; the first time, this opens it.
+
+        Returns:
+            The session as it is kept now.
+
+        Raises:
+            DirectoryError: the directory cannot be worked in; nothing changed.
+            SessionError: the id cannot be one, or the session ended, or it is somebody else's.
+            StoreUnavailableError: nothing changed; the call may be repeated.
+        """
+        known = check_session_id(session_id)
+        async with self._turns.take(SessionKey(owner.sandbox, known)):
+            if self._sessions.is_taken(owner, known):
+                self._sessions.get(owner, known)
+            session, _ = await self._move(owner, known, await self._places.find(directory), signs=())
+        return session
+
+    async def get_working_directory(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> str | None:
+        """Return where a session works, or None if there is none of that id; `get_session` says why."""
+        try:
+            return self.get_session(session_id, owner=owner).working_directory
+        except SessionError:
+            return None
+
+    async def get_session_count(self) -> int:
+        """Return how many sessions are held, stale ones included until they are swept."""
+        return len(self._sessions)
+
+    # What it offers beyond
+
+    def get_session(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> SessionContext:
+        """Return a session; reading it keeps it alive.
+
+        Raises:
+            UnknownSessionError: nobody opened it, or somebody else did.
+            ClosedSessionError: it was closed.
+            ExpiredSessionError: it was idle for too long.
+        """
+        session = self._sessions.get(owner, check_session_id(session_id))
+        self._touch(session)
+        return session
+
+    def all_sessions(self) -> list[SessionContext]:
+        """Return everybody's sessions, least recently used first; for the user whose daemon this is."""
+        return self._sessions.all()
+
+    def ended_count(self) -> int:
+        """Return of how many sessions it is kept how they ended."""
+        return self._sessions.ended_count()
+
+    def is_connected(self, session: SessionContext) -> bool:
+        """Tell whether a live connection stands for this session."""
+        return any((session.owner, alias) in self._connected for alias in self._sessions.aliases_of(session.key))
+
+    @contextmanager
+    def connected(self, owner: Owner, alias: Alias) -> Iterator[None]:
+        """A connection named *alias* is live; the session that it stands for is not stale meanwhile."""
+        name = (owner, alias)
+        self._connected[name] += 1
+        try:
+            yield
+        finally:
+            self._connected[name] -= 1
+            if not self._connected[name]:
+                del self._connected[name]
+            if (session := self._sessions.of_alias(owner, alias)) is not None:
+                self._touch(session)
+
+    async def resolve(self, owner: Owner, signs: Signs) -> Resolution:
+        """Return where a call works, decided anew from its signs.
+
+        Raises:
+            DirectoryError: a directory that was named explicitly cannot be worked in.
+            SessionError: the handle cannot be used.
+            SignsDisagreeError: signs of equal authority name different sessions.
+        """
+        claim = claimed_session(signs)
+        while True:
+            session = self._claimed(owner, claim)
+            places = {directory: await self._look(directory) for directory in directories_of(signs, session)}
+            now = self._claimed(owner, claim)
+            if now is None or session is None or now.revision == session.revision:
+                break  # else it moved meanwhile: look again
+        resolution = decide(signs, session, places, home=self._home)
+        if session is not None:
+            self._touch(session)
+        if resolution.place is not None:
+            self._note_project(owner, resolution.place)
+        return resolution
+
+    async def enter(self, owner: Owner, signs: Signs, directory: str) -> Entered:
+        """Let the call's session work in *directory*; a call that is in none gets a new one.
+
+        Raises:
+            DirectoryError: the directory cannot be worked in; nothing changed.
+            SessionError: the handle cannot be used; nothing changed.
+            SignsDisagreeError: signs of equal authority name different sessions.
+            StoreUnavailableError: nothing changed; the call may be repeated.
+        """
+        claim = claimed_session(signs)
+        async with self._claimed_turn(owner, claim) as (session_id, alias):
+            place = await self._places.find(directory)
+            hints = await self._hinted(signs)
+            session, before = await self._move(owner, session_id, place, signs=_remembered(hints), alias=alias)
+        now_there = decide(Signs(session_id=session_id), session, {place.directory: place}, home=self._home)
+        alternatives = tuple(other for other in signs_of(hints) if other.directory != place.directory)
+        return Entered(
+            resolution=replace(
+                now_there,
+                is_default_session=alias is not None,
+                alternatives=alternatives,
+                skipped=hints.skipped,
+            ),
+            before=before,
+        )
+
+    async def close_session(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> EndedSession:
+        """Forget a session for good.
+
+        Raises:
+            SessionError: the handle cannot be used.
+            StoreUnavailableError: nothing changed; the call may be repeated.
+        """
+        known = check_session_id(session_id)
+        async with self._turns.take(SessionKey(owner.sandbox, known)):
+            session = self._sessions.get(owner, known)
+            ended = self._ending(session, Ending.CLOSED)
+            await self._keep(SessionEnded(ended))
+        self.events.publish(SessionEndedEvent(ended))
+        logger.info("session %s closed", known)
+        return ended
+
+    async def sweep(self) -> list[SessionId]:
+        """End the sessions that were idle for too long, and return which.
+
+        A session with a live connection, or in the middle of a change, is in use.
+        """
+        swept: list[SessionId] = []
+        while batch := list(islice(self._sessions.idle(before=self._stale_since()), _SWEEP_BATCH)):
+            with self._turns.take_free_nowait(session.key for session in batch) as free:
+                stale = [each for each in batch if each.key in free and not self.is_connected(each)]
+                endings = [self._ending(session, Ending.EXPIRED) for session in stale]
+                await self._keep(*(SessionEnded(ended) for ended in endings))
+            for session in batch:
+                self._touch(session)  # what is left of the batch is in use
+            for ended in endings:
+                self.events.publish(SessionEndedEvent(ended))
+                logger.info("session %s expired", ended.session_id)
+            swept.extend(ended.session_id for ended in endings)
+        return swept
+
+    # Within
+
+    async def _housekeep(self) -> None:
+        await self.sweep()
+        await self._keep(EndedForgotten(self._clock.wall() - self._ended_seconds))
+
+    def _stale_since(self) -> float:
+        return self._clock.awake() - self._idle_seconds
+
+    def _claimed(self, owner: Owner, claim: SessionClaim) -> SessionContext | None:
+        if claim.name is None:
+            return None
+        if claim.by == "alias":
+            return self._sessions.of_alias(owner, Alias(claim.name))
+        return self._sessions.get(owner, check_session_id(claim.name))
+
+    @asynccontextmanager
+    async def _claimed_turn(self, owner: Owner, claim: SessionClaim) -> AsyncIterator[tuple[SessionId, Alias | None]]:
+        """Hold the turn of the session that a call claims, or of a new one; yield its id, and the alias to bind."""
+        if claim.by == "handle":
+            session_id, alias = check_session_id(str(claim.name)), None
+            self._sessions.get(owner, session_id)
+        else:
+            session_id, alias = mint_session_id(), Alias(claim.name) if claim.name is not None else None
+        # The alias' turn comes before the session's, always: two calls of one connection open one session.
+        async with self._turns.take((owner, alias)) if alias is not None else nullcontext():
+            if alias is not None and (session := self._sessions.of_alias(owner, alias)) is not None:
+                session_id = session.session_id
+            async with self._turns.take(SessionKey(owner.sandbox, session_id)):
+                if claim.by == "handle":
+                    self._sessions.get(owner, session_id)  # it may have ended while this call waited
+                yield session_id, alias
+
+    async def _move(
+        self,
+        owner: Owner,
+        session_id: SessionId,
+        place: Place,
+        *,
+        signs: tuple[tuple[str, str], ...],
+        alias: Alias | None = None,
+    ) -> tuple[SessionContext, SessionContext | None]:
+        """Plan, persist, publish a session's move; the caller holds its turn."""
+        session, before = self._sessions.planned(owner, session_id, place, now=self._clock.wall(), signs=signs)
+        changes: list[Change] = [SessionSaved(session)]
+        if alias is not None and before is None:
+            changes.append(AliasBound(owner, alias, session_id))
+        await self._keep(*changes)
+        self._note_project(owner, place)
+        self.events.publish(SessionMoved(session, before))
+        logger.info("session %s works in %s", session_id, place.directory)
+        return session, before
+
+    async def _keep(self, *changes: Change) -> None:
+        """Let the store keep changes, then show them. Cancelled or not, both happen or neither does."""
+        if not changes:
+            return
+        with anyio.CancelScope(shield=True):
+            await self._store.commit(changes)
+            self._sessions.apply(changes, seen=self._clock.awake())
+
+    async def _look(self, directory: str) -> Place | DirectoryError:
+        try:
+            return await self._places.find(directory)
+        except DirectoryError as error:
+            return error
+
+    async def _hinted(self, signs: Signs) -> Resolution:
+        """Return what the hints alone would say: what a pin set now has to remember."""
+        hints = replace(signs, session_id=None, meta_session=None, header_session=None, alias=None, directory=None)
+        places = {directory: await self._look(directory) for directory in directories_of(hints, None)}
+        return decide(hints, None, places, home=self._home)
+
+    def _touch(self, session: SessionContext) -> None:
+        touched = self._sessions.touch(session.key, now=self._clock.wall(), seen=self._clock.awake())
+        if touched is not None:
+            self._behind.note(touched)
+
+    def _note_project(self, owner: Owner, place: Place) -> None:
+        if place.project is None:
+            return
+        seen, is_new = self.projects.note(owner, place.project, now=self._clock.wall())
+        if seen is not None:
+            self._behind.note(seen)
+        if is_new:
+            self.events.publish(ProjectsChanged(owner, place.project.project_id))
+
+    def _ending(self, session: SessionContext, ending: Ending) -> EndedSession:
+        return EndedSession(
+            session_id=session.session_id,
+            owner=session.owner,
+            last_directory=session.working_directory,
+            ending=ending,
+            ended_at=self._clock.wall(),
+        )
+
+
+def _remembered(hints: Resolution) -> tuple[tuple[str, str], ...]:
+    return tuple((f"{sign.source}: {sign.detail}", sign.directory) for sign in signs_of(hints))

@@ -1,0 +1,226 @@
+"""JSON-RPC messages as lines of a socket, in the shape of the streams that the SDK reads and writes.
+
+The SDK's own stdio loop has no limit to a line and repairs broken UTF-8 in silence. Here a line is at
+most 1 MiB of strict UTF-8 and strict JSON; one that is not is answered with an error, and the
+conversation goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
+from mcp.shared.message import ServerMessageMetadata, SessionMessage
+from mcp_types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from workroot.rendezvous import MAX_LINE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from anyio.abc import SocketStream
+
+    from workroot.peer import Peer
+
+__all__ = ["LineReader", "LineTooLongError", "MessageReader", "MessageWriter"]
+
+logger = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 64 * 1024
+_WRITE_SECONDS = 15.0  # a client that takes nothing for so long is gone
+
+
+class LineTooLongError(Exception):
+    """The other side sent a line of more than 1 MiB: it does not speak this protocol."""
+
+
+class LineReader:
+    """Lines of a byte stream, without their newline."""
+
+    def __init__(self, stream: SocketStream) -> None:
+        self._stream = stream
+        self._buffer = bytearray()
+        self._searched = 0
+
+    async def receive(self) -> bytes:
+        """Return the next line that is not blank.
+
+        Raises:
+            anyio.EndOfStream: the stream ended; what came after the last newline is dropped.
+            LineTooLongError: a line is longer than 1 MiB.
+        """
+        while True:
+            end = self._buffer.find(b"\n", self._searched)
+            if end >= 0:
+                line = bytes(self._buffer[:end])
+                del self._buffer[: end + 1]
+                self._searched = 0
+                if line.strip():
+                    return line
+                continue
+            self._searched = len(self._buffer)
+            if self._searched > MAX_LINE_BYTES:
+                raise LineTooLongError
+            self._buffer += await self._stream.receive(_CHUNK_BYTES)
+
+
+class MessageWriter:
+    """The SDK's write stream: one message, one line.
+
+    Ids of our own requests carry the daemon's boot id, so that a client's late answer to an earlier
+    daemon cannot be taken for an answer to this one: both count from 0.
+    """
+
+    def __init__(self, stream: SocketStream, peer: Peer, boot: str) -> None:
+        self._stream, self._peer, self._boot = stream, peer, boot
+        self._turn = anyio.Lock(fast_acquire=True)
+
+    async def send(self, item: SessionMessage) -> None:
+        """Write one message.
+
+        Raises:
+            anyio.BrokenResourceError: the client is gone, or took nothing for 15 s.
+        """
+        for message in self._outgoing(item.message):
+            await self._write(message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
+
+    async def refuse(self, code: int, problem: str) -> None:
+        """Answer a line that is no message."""
+        error = JSONRPCError(jsonrpc="2.0", id=None, error=ErrorData(code=code, message=problem))
+        await self.send(SessionMessage(error))
+
+    async def aclose(self) -> None:
+        """Leave the socket to the connection's task, which closes it."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _write(self, line: bytes) -> None:
+        async with self._turn:
+            with anyio.move_on_after(_WRITE_SECONDS) as deadline:
+                await self._stream.send(line)
+        if deadline.cancelled_caught:
+            raise anyio.BrokenResourceError
+
+    def _outgoing(self, message: JSONRPCMessage) -> Iterator[JSONRPCMessage]:
+        match message:
+            case JSONRPCRequest():
+                yield message.model_copy(update={"id": f"{self._boot}:{message.id}"})
+            case JSONRPCNotification(method="notifications/subscriptions/acknowledged"):
+                yield from self._acknowledgement(message)
+            case _:
+                yield message
+
+    def _acknowledgement(self, message: JSONRPCNotification) -> Iterator[JSONRPCNotification]:
+        """Let an acknowledgement pass, unless the client has had it from an earlier daemon.
+
+        A stream that a connector opened again may have missed events: each honoured kind is told once.
+        """
+        params: dict[str, Any] = message.params or {}
+        meta = params.get("_meta") or {}
+        resumption = self._peer.resumption
+        if resumption is None or meta.get(SUBSCRIPTION_ID_META_KEY) not in resumption.listens:
+            yield message
+            return
+        honoured = params.get("notifications") or {}
+        for kind in ("tools", "prompts", "resources"):
+            if honoured.get(f"{kind}ListChanged"):
+                yield _notification(f"notifications/{kind}/list_changed", _meta=meta)
+        for uri in honoured.get("resourceSubscriptions") or ():
+            yield _notification("notifications/resources/updated", uri=uri, _meta=meta)
+
+
+class MessageReader:
+    """The SDK's read stream: one line, one message, the peer attached to each."""
+
+    def __init__(self, lines: LineReader, writer: MessageWriter, peer: Peer, boot: str) -> None:
+        self._lines, self._writer = lines, writer
+        self._metadata = ServerMessageMetadata(request_context=peer)
+        self._own_prefix = f"{boot}:"
+
+    async def receive(self) -> SessionMessage:
+        """Return the next message.
+
+        Raises:
+            anyio.EndOfStream: the client ended its side.
+        """
+        while True:
+            try:
+                line = await self._lines.receive()
+            except LineTooLongError:
+                await self._writer.refuse(INVALID_REQUEST, f"a message may have {MAX_LINE_BYTES} bytes at most")
+                raise anyio.EndOfStream from None
+            except anyio.BrokenResourceError:
+                raise anyio.EndOfStream from None
+            message = await self._parsed(line)
+            if message is not None:
+                return SessionMessage(message, self._metadata)
+
+    async def aclose(self) -> None:
+        """Leave the socket to the connection's task, which closes it."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _parsed(self, line: bytes) -> JSONRPCMessage | None:
+        """Return the message of a line; None if there is none for us, and then its sender was told."""
+        try:
+            content = from_json(line, allow_inf_nan=False)
+        except ValueError:
+            await self._writer.refuse(PARSE_ERROR, "this line is not JSON in UTF-8")
+            return None
+        try:
+            message = jsonrpc_message_adapter.validate_python(content, by_name=False)
+        except ValidationError:
+            await self._writer.refuse(INVALID_REQUEST, "this line is not a JSON-RPC 2.0 message")
+            return None
+        if isinstance(message, JSONRPCResponse | JSONRPCError):
+            return self._answer(message)
+        return message
+
+    def _answer(self, message: JSONRPCResponse | JSONRPCError) -> JSONRPCMessage | None:
+        """Return an answer under the id that the SDK asked with; one to an earlier daemon is dropped."""
+        answered = str(message.id)
+        if not answered.startswith(self._own_prefix):
+            logger.debug("dropped an answer to a request that this daemon did not make")
+            return None
+        own = answered.removeprefix(self._own_prefix)
+        return message.model_copy(update={"id": int(own) if own.isdecimal() else own})
+
+
+def _notification(method: str, **params: Any) -> JSONRPCNotification:
+    return JSONRPCNotification(jsonrpc="2.0", method=method, params=params)
