@@ -1,0 +1,24 @@
+# Sourced by the other scripts: makes `.venv` with workroot and its development tools, once.
+# A change of pyproject.toml installs again. Needs Python >= 3.11 with the venv module, and a package index.
+set -eu
+cd "$(dirname -- "$0")/.."
+
+find_python() {
+    for candidate in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "workroot needs Python 3.11 or newer; set PYTHON to one" >&2
+    exit 2
+}
+
+stamp=.venv/installed-from
+if ! cmp -s pyproject.toml "$stamp" || [ ! -x .venv/bin/workroot ]; then
+    echo "Installing into .venv ..." >&2
+    [ -x .venv/bin/python ] || "$(find_python)" -m venv .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+    cp pyproject.toml "$stamp"
+fi
