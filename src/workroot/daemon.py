@@ -117,7 +117,8 @@ async def _open_parts(settings: Settings) -> AsyncIterator[_Parts]:
     """Open what keeps the state, and build what answers from it."""
     clock, in_flight, decisions = SystemClock(), InFlight(), DecisionLog()
     async with open_sqlite_store(settings.database_path) as store:
-        finder = ProjectFinder((await store.load()).namespace, config_names=settings.config_names)
+        state = await store.load()
+        finder = ProjectFinder(state.namespace, config_names=settings.config_names)
         async with SessionContextManager(
             store,
             finder,
@@ -127,6 +128,7 @@ async def _open_parts(settings: Settings) -> AsyncIterator[_Parts]:
             sweep_seconds=settings.sweep_interval_seconds,
             write_behind_seconds=settings.write_behind_seconds,
             ended_seconds=settings.ended_session_days * _DAY,
+            state=state,
         ) as sessions:
             face = McpFace(sessions, decisions, clock, show_recent=settings.show_recent_projects)
             face.middleware.append(in_flight)

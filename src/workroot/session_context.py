@@ -33,6 +33,7 @@ from workroot.core.sessions import (
     SessionKey,
     SessionSaved,
     SessionTable,
+    StoredState,
     check_session_id,
     mint_session_id,
 )
@@ -87,6 +88,7 @@ class SessionContextManager:
         sweep_seconds: time between two sweeps.
         write_behind_seconds: how long "last used" may lag behind on disk.
         ended_seconds: how long it is remembered how a session ended.
+        state: what the store keeps, from a caller that has loaded it already; None lets `start` load it.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class SessionContextManager:
         sweep_seconds: float = 3600,
         write_behind_seconds: float = 2,
         ended_seconds: float = 30 * 24 * 3600,
+        state: StoredState | None = None,
     ) -> None:
         self._store, self._places, self._home = store, places, home
         self._clock = clock if clock is not None else SystemClock()
@@ -112,7 +115,7 @@ class SessionContextManager:
             self._clock,
             every=((sweep_seconds, self._housekeep), (write_behind_seconds, self._behind.flush)),
         )
-        self._loaded = False
+        self._state, self._loaded = state, False
         self.projects = ProjectRegistry()
         self.events = EventBus()
 
@@ -125,7 +128,8 @@ class SessionContextManager:
             StoreUnavailableError: the store cannot be read; nothing was started.
         """
         if not self._loaded:
-            state = await self._store.load()
+            state = self._state if self._state is not None else await self._store.load()
+            self._state = None
             wall, awake = self._clock.wall(), self._clock.awake()
             seen = {session.key: awake - max(0.0, wall - session.last_used) for session in state.sessions}
             self._sessions.load(state, seen=seen)

@@ -346,7 +346,7 @@ class SessionTable:
                     self._entries.pop(ended.key, None)
                     for bound in self._aliases_of.pop(ended.key, ()):
                         self._aliases.pop(bound, None)
-                    self._ended[ended.key] = ended
+                    self._ended.setdefault(ended.key, ended)  # the first ending stays
                 case AliasBound():
                     self._bind(change)
                 case EndedForgotten(before):

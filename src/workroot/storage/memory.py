@@ -1,0 +1,169 @@
+"""A store without a disk: for tests, for library users, and for a machine whose disk cannot be written.
+
+It follows the same rules as the one on disk, and a call that is refused leaves no trace.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from anyio.lowlevel import checkpoint
+
+from workroot.core.sessions import (
+    Alias,
+    AliasBound,
+    Change,
+    EndedSession,
+    Owner,
+    ProjectSeen,
+    SessionContext,
+    SessionEnded,
+    SessionKey,
+    SessionSaved,
+    SessionTouched,
+    StoredState,
+)
+from workroot.errors import ChangeRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from workroot.core.projects import Directory
+    from workroot.core.sessions import EndedForgotten
+
+__all__ = ["MemoryStore"]
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class MemoryStore:
+    """Keeps sessions for as long as the object lives; its namespace is as old as the object."""
+
+    def __init__(self) -> None:
+        self._namespace = str(uuid.uuid4())
+        self._sessions: dict[SessionKey, SessionContext] = {}
+        self._ended: dict[SessionKey, EndedSession] = {}
+        self._aliases: dict[tuple[Owner, Alias], AliasBound] = {}
+        self._aliases_of: dict[SessionKey, frozenset[tuple[Owner, Alias]]] = {}
+        self._projects: dict[tuple[Owner, Directory], ProjectSeen] = {}
+
+    async def load(self) -> StoredState:
+        """Return all that is kept."""
+        await checkpoint()
+        return StoredState(
+            namespace=self._namespace,
+            sessions=tuple(self._sessions.values()),
+            ended=tuple(self._ended.values()),
+            aliases=tuple(self._aliases.values()),
+            projects=tuple(self._projects.values()),
+        )
+
+    async def commit(self, changes: Sequence[Change]) -> None:
+        """Keep *changes*, all or none.
+
+        Raises:
+            ChangeRefusedError: as the port says; none was kept.
+        """
+        await checkpoint()
+        undo = _Undo()
+        try:
+            for change in changes:
+                _check_text(change)
+                self._apply(change, undo)
+        except ChangeRefusedError:
+            undo.run()
+            raise
+
+    def _apply(self, change: Change, undo: _Undo) -> None:
+        match change:
+            case SessionSaved(session):
+                self._save(session, undo)
+            case SessionTouched(key, last_used):
+                kept = self._sessions.get(key)
+                if kept is not None and kept.last_used < last_used:
+                    undo.put(self._sessions, key, replace(kept, last_used=last_used))
+            case SessionEnded(ended):
+                if ended.key not in self._ended:
+                    undo.put(self._ended, ended.key, ended)
+                    undo.drop(self._sessions, ended.key)
+                    for name in self._aliases_of.get(ended.key, ()):
+                        undo.drop(self._aliases, name)
+                    undo.drop(self._aliases_of, ended.key)
+            case AliasBound():
+                self._bind(change, undo)
+            case ProjectSeen(owner, project):
+                seen = self._projects.get((owner, project.root))
+                if seen is None or seen.project.seen_at <= project.seen_at:
+                    undo.put(self._projects, (owner, project.root), change)
+            case _:
+                self._forget(change, undo)
+
+    def _save(self, session: SessionContext, undo: _Undo) -> None:
+        if session.key in self._ended:
+            raise ChangeRefusedError(f"session {session.session_id!r}", "it has ended")
+        kept = self._sessions.get(session.key)
+        if kept is not None and kept.owner != session.owner:
+            raise ChangeRefusedError(f"session {session.session_id!r}", "its id belongs to somebody else")
+        if kept is None or kept.revision <= session.revision:
+            undo.put(self._sessions, session.key, session)
+
+    def _forget(self, forgotten: EndedForgotten, undo: _Undo) -> None:
+        for key in [key for key, ended in self._ended.items() if ended.ended_at < forgotten.before]:
+            undo.drop(self._ended, key)
+
+    def _bind(self, bound: AliasBound, undo: _Undo) -> None:
+        key, name = SessionKey(bound.owner.sandbox, bound.session_id), (bound.owner, bound.alias)
+        session = self._sessions.get(key)
+        if session is None or session.owner != bound.owner:
+            raise ChangeRefusedError(
+                f"an alias of session {bound.session_id!r}", "the owner has no such session that is kept"
+            )
+        if (before := self._aliases.get(name)) is not None:
+            old = SessionKey(bound.owner.sandbox, before.session_id)
+            undo.put(self._aliases_of, old, self._aliases_of[old] - {name})
+        undo.put(self._aliases, name, bound)
+        undo.put(self._aliases_of, key, self._aliases_of.get(key, frozenset()) | {name})
+
+
+class _Undo:
+    """Changes dictionaries, and can take it all back."""
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], object]] = []
+
+    def put(self, kept: dict[_K, _V], key: _K, value: _V) -> None:
+        if key in kept:
+            self._steps.append(partial(kept.__setitem__, key, kept[key]))
+        else:
+            self._steps.append(partial(kept.__delitem__, key))
+        kept[key] = value
+
+    def drop(self, kept: dict[_K, _V], key: _K) -> None:
+        if key in kept:
+            self._steps.append(partial(kept.__setitem__, key, kept.pop(key)))
+
+    def run(self) -> None:
+        for step in reversed(self._steps):
+            step()
+
+
+def _check_text(change: Change) -> None:
+    texts: tuple[str | None, ...] = ()
+    match change:
+        case SessionSaved(session):
+            texts = (*session.owner, session.session_id, session.working_directory, session.given_directory)
+            texts += (session.config_path, session.project_id, session.project_root, *sum(session.signs, ()))
+        case SessionEnded(ended):
+            texts = (*ended.owner, ended.session_id, ended.last_directory)
+        case AliasBound(owner, alias):
+            texts = (*owner, alias)
+        case ProjectSeen(owner, project):
+            texts = (*owner, project.project_id, project.name, project.root, project.worktree_of)
+    try:
+        "".join(filter(None, texts)).encode()
+    except UnicodeEncodeError as error:
+        raise ChangeRefusedError("a text", f"it is not Unicode ({error.reason})") from error

@@ -1,0 +1,517 @@
+"""What every `SessionStore` promises."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from workroot.core.projects import Directory, KnownProject, ProjectId
+from workroot.core.sessions import (
+    Alias,
+    AliasBound,
+    Change,
+    EndedForgotten,
+    EndedSession,
+    Ending,
+    Owner,
+    ProjectSeen,
+    SessionContext,
+    SessionEnded,
+    SessionId,
+    SessionKey,
+    SessionSaved,
+    SessionTouched,
+)
+from workroot.errors import ChangeRefusedError, StoreError
+
+if TYPE_CHECKING:
+    from workroot.core.ports import SessionStore
+
+ADA = Owner("uid:1000")
+EVE = Owner("uid:1001")
+WORK = SessionContext(
+    session_id=SessionId("wr_ada"),
+    owner=ADA,
+    working_directory=Directory("/home/ada/app/src"),
+    given_directory="/home/ada/link/src",
+    config_path="/home/ada/app/.workroot/config.toml",
+    project_id=ProjectId("5b8f2f0e-6d1c-4b39-9f6e-0d2f4c1f7a11"),
+    project_root=Directory("/home/ada/app"),
+    signs=(("roots", "/home/ada/app"), ("PWD", "/home/ada")),
+    set_at=1_000.25,
+    last_used=1_001.5,
+)
+BARE = SessionContext(
+    session_id=SessionId("wr_bare"),
+    owner=ADA,
+    working_directory=Directory("/srv"),
+    given_directory="/srv",
+    set_at=1.0,
+    last_used=1.0,
+)
+APP = KnownProject(
+    project_id=ProjectId("5b8f2f0e-6d1c-4b39-9f6e-0d2f4c1f7a11"),
+    name="app",
+    root=Directory("/home/ada/app"),
+    worktree_of=None,
+    seen_at=1_000.0,
+)
+
+
+def ended(session: SessionContext, ending: Ending = Ending.CLOSED, at: float = 2_000.0) -> SessionEnded:
+    return SessionEnded(
+        EndedSession(
+            session_id=session.session_id,
+            owner=session.owner,
+            last_directory=session.working_directory,
+            ending=ending,
+            ended_at=at,
+        )
+    )
+
+
+def bound(name: str, session: SessionContext) -> AliasBound:
+    return AliasBound(session.owner, Alias(name), session.session_id)
+
+
+async def commit(store: SessionStore, *changes: Change) -> None:
+    await store.commit(changes)
+
+
+async def kept(store: SessionStore) -> dict[SessionKey, SessionContext]:
+    return {session.key: session for session in (await store.load()).sessions}
+
+
+async def aliases(store: SessionStore) -> dict[tuple[Owner, Alias], SessionId]:
+    return {(each.owner, each.alias): each.session_id for each in (await store.load()).aliases}
+
+
+# A store that was just made
+
+
+async def test_a_new_store_holds_nothing_but_its_namespace(store: SessionStore) -> None:
+    state = await store.load()
+
+    assert (state.sessions, state.ended, state.aliases, state.projects) == ((), (), (), ())
+    assert str(uuid.UUID(state.namespace)) == state.namespace
+    assert (await store.load()).namespace == state.namespace
+
+
+async def test_no_changes_are_kept_without_complaint(store: SessionStore) -> None:
+    before = await store.load()
+
+    await store.commit([])
+
+    assert await store.load() == before
+
+
+# Sessions
+
+
+@pytest.mark.parametrize("session", [WORK, BARE], ids=["every field", "no optional field"])
+async def test_a_session_comes_back_as_it_was_saved(store: SessionStore, session: SessionContext) -> None:
+    await store.commit([SessionSaved(session)])
+
+    assert (await store.load()).sessions == (session,)
+
+
+@pytest.mark.parametrize("path", ["/größe/日本/🦀", "/a b\n\t'\";--", "/e\u0301", "/" + "x" * 4_094])
+async def test_any_unicode_path_comes_back_unchanged(store: SessionStore, path: str) -> None:
+    session = replace(WORK, working_directory=Directory(path), given_directory=path, signs=(("roots", path),))
+
+    await store.commit([SessionSaved(session)])
+
+    assert (await store.load()).sessions == (session,)
+
+
+async def test_a_newer_revision_replaces_every_field(store: SessionStore) -> None:
+    newer = replace(BARE, session_id=WORK.session_id, revision=2)
+    await store.commit([SessionSaved(WORK)])
+
+    await store.commit([SessionSaved(newer)])
+
+    assert (await store.load()).sessions == (newer,)
+
+
+async def test_an_equal_revision_replaces_what_is_kept(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK)])
+
+    await store.commit([SessionSaved(again := replace(WORK, working_directory=Directory("/elsewhere")))])
+
+    assert (await store.load()).sessions == (again,)
+
+
+async def test_an_older_revision_changes_nothing(store: SessionStore) -> None:
+    await store.commit([SessionSaved(newer := replace(WORK, revision=3))])
+
+    await store.commit([SessionSaved(replace(WORK, revision=2, working_directory=Directory("/old")))])
+
+    assert (await store.load()).sessions == (newer,)
+
+
+async def test_the_same_id_in_two_sandboxes_is_two_sessions(store: SessionStore) -> None:
+    other = replace(WORK, owner=Owner(ADA.principal, "tenant"), working_directory=Directory("/tenant"))
+    await store.commit([SessionSaved(WORK), SessionSaved(other), bound("conn", WORK), bound("conn", other)])
+    assert await kept(store) == {WORK.key: WORK, other.key: other}
+
+    await store.commit([ended(other)])
+
+    assert await kept(store) == {WORK.key: WORK}
+    assert await aliases(store) == {(ADA, Alias("conn")): WORK.session_id}
+
+
+async def test_nobody_takes_over_the_session_of_another_principal(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK)])
+
+    with pytest.raises(ChangeRefusedError, match="belongs to somebody else"):
+        await store.commit([SessionSaved(replace(WORK, owner=EVE, revision=9))])
+
+    assert (await store.load()).sessions == (WORK,)
+
+
+# Touches
+
+
+async def test_a_touch_moves_the_last_use_forward_and_nothing_else(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK), SessionSaved(BARE)])
+
+    await store.commit([SessionTouched(WORK.key, 5_000.5)])
+
+    assert await kept(store) == {WORK.key: replace(WORK, last_used=5_000.5), BARE.key: BARE}
+
+
+async def test_a_touch_never_moves_the_last_use_back(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK)])
+
+    await store.commit([SessionTouched(WORK.key, WORK.last_used - 1)])
+
+    assert (await store.load()).sessions == (WORK,)
+
+
+async def test_a_touch_of_a_session_that_is_gone_changes_nothing(store: SessionStore) -> None:
+    before = await store.load()
+
+    await store.commit([SessionTouched(WORK.key, 5.0)])
+
+    assert await store.load() == before
+
+
+# Endings
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+async def test_an_ending_removes_the_session_with_its_aliases_and_is_kept(store: SessionStore, ending: Ending) -> None:
+    await store.commit(
+        [SessionSaved(WORK), SessionSaved(BARE), bound("one", WORK), bound("two", WORK), bound("three", BARE)]
+    )
+
+    await store.commit([change := ended(WORK, ending)])
+
+    state = await store.load()
+    assert (state.sessions, state.ended) == ((BARE,), (change.ended,))
+    assert state.aliases == (bound("three", BARE),)
+
+
+async def test_what_ended_is_never_saved_again(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK)])
+    await store.commit([end := ended(WORK)])
+
+    with pytest.raises(ChangeRefusedError, match="has ended"):
+        await store.commit([SessionSaved(replace(WORK, revision=99))])
+
+    state = await store.load()
+    assert (state.sessions, state.ended) == ((), (end.ended,))
+
+
+async def test_a_touch_does_not_bring_back_what_ended(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK), ended(WORK)])
+
+    await store.commit([SessionTouched(WORK.key, 9_999.0)])
+
+    assert (await store.load()).sessions == ()
+
+
+async def test_the_first_ending_stays(store: SessionStore) -> None:
+    await store.commit([first := ended(WORK, Ending.CLOSED, at=2_000.0)])
+
+    await store.commit([ended(WORK, Ending.EXPIRED, at=3_000.0)])
+
+    assert (await store.load()).ended == (first.ended,)
+
+
+async def test_endings_are_forgotten_that_lie_before_the_given_time(store: SessionStore) -> None:
+    old, then, new = (
+        ended(replace(BARE, session_id=SessionId(name)), at=at)
+        for name, at in [("old", 999.75), ("then", 1_000.0), ("new", 1_000.25)]
+    )
+    await store.commit([old, then, new])
+
+    await store.commit([EndedForgotten(1_000.0)])
+
+    assert set((await store.load()).ended) == {then.ended, new.ended}
+
+
+async def test_a_key_is_free_again_once_its_ending_is_forgotten(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK), bound("conn", WORK), ended(WORK, at=1.0), EndedForgotten(2.0)])
+
+    await store.commit([SessionSaved(WORK)])
+
+    state = await store.load()
+    assert (state.sessions, state.ended, state.aliases) == ((WORK,), (), ())
+
+
+# Aliases
+
+
+async def test_an_alias_stands_for_the_session_it_was_bound_to_last(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK), SessionSaved(BARE), bound("conn", WORK)])
+
+    await store.commit([bound("conn", BARE)])
+    assert await aliases(store) == {(ADA, Alias("conn")): BARE.session_id}
+
+    await store.commit([ended(WORK)])
+    assert await aliases(store) == {(ADA, Alias("conn")): BARE.session_id}
+
+
+async def test_an_alias_bound_twice_to_one_session_is_one_alias(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK), bound("conn", WORK), bound("conn", WORK)])
+    assert (await store.load()).aliases == (bound("conn", WORK),)
+
+    await store.commit([ended(WORK)])
+    assert (await store.load()).aliases == ()
+
+
+async def test_the_same_alias_of_two_principals_is_two_aliases(store: SessionStore) -> None:
+    eves = replace(BARE, owner=EVE)
+
+    await store.commit([SessionSaved(WORK), SessionSaved(eves), bound("conn", WORK), bound("conn", eves)])
+
+    assert await aliases(store) == {(ADA, Alias("conn")): WORK.session_id, (EVE, Alias("conn")): eves.session_id}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(bound("conn", BARE), id="never kept"),
+        pytest.param(AliasBound(EVE, Alias("conn"), WORK.session_id), id="of another principal"),
+        pytest.param(AliasBound(Owner(ADA.principal, "tenant"), Alias("conn"), WORK.session_id), id="other sandbox"),
+    ],
+)
+async def test_an_alias_cannot_stand_for_a_session_that_its_owner_has_not(store: SessionStore, change: Change) -> None:
+    await store.commit([SessionSaved(WORK)])
+
+    with pytest.raises(ChangeRefusedError, match="no such session"):
+        await store.commit([change])
+
+    assert (await store.load()).aliases == ()
+
+
+async def test_an_alias_cannot_stand_for_a_session_that_ended(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK), ended(WORK)])
+
+    with pytest.raises(ChangeRefusedError):
+        await store.commit([bound("conn", WORK)])
+
+    assert (await store.load()).aliases == ()
+
+
+# Projects
+
+
+async def test_a_project_seen_later_replaces_the_row_of_its_root(store: SessionStore) -> None:
+    later = replace(APP, name="renamed", project_id=ProjectId("other"), worktree_of=Directory("/main"), seen_at=2_000.0)
+    await store.commit([ProjectSeen(ADA, APP)])
+
+    await store.commit([ProjectSeen(ADA, later)])
+
+    assert (await store.load()).projects == (ProjectSeen(ADA, later),)
+
+
+async def test_a_project_seen_earlier_changes_nothing(store: SessionStore) -> None:
+    await store.commit([ProjectSeen(ADA, APP)])
+
+    await store.commit([ProjectSeen(ADA, replace(APP, name="before", seen_at=APP.seen_at - 1))])
+
+    assert (await store.load()).projects == (ProjectSeen(ADA, APP),)
+
+
+async def test_projects_are_kept_by_owner_and_root(store: SessionStore) -> None:
+    seen = [
+        ProjectSeen(ADA, APP),
+        ProjectSeen(EVE, APP),
+        ProjectSeen(Owner(ADA.principal, "tenant"), APP),
+        ProjectSeen(ADA, replace(APP, root=Directory("/home/ada/app-2"), worktree_of=APP.root)),
+    ]
+
+    await store.commit(seen)
+
+    assert set((await store.load()).projects) == set(seen)
+
+
+# One call
+
+
+async def test_changes_of_one_call_are_kept_in_their_order(store: SessionStore) -> None:
+    newer = replace(WORK, revision=2, last_used=3_000.0)
+
+    await store.commit(
+        [
+            SessionSaved(WORK),
+            bound("conn", WORK),
+            SessionTouched(WORK.key, 2_000.0),
+            SessionSaved(newer),
+            SessionSaved(BARE),
+            bound("conn", BARE),
+            ended(WORK),
+        ]
+    )
+
+    state = await store.load()
+    assert (state.sessions, state.ended) == ((BARE,), (ended(WORK).ended,))
+    assert state.aliases == (bound("conn", BARE),)
+
+
+async def test_a_touch_before_the_save_of_one_call_finds_nothing(store: SessionStore) -> None:
+    await store.commit([SessionTouched(WORK.key, 9_999.0), SessionSaved(WORK)])
+
+    assert (await store.load()).sessions == (WORK,)
+
+
+async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStore) -> None:
+    gone = replace(BARE, session_id=SessionId("wr_gone"))
+    other = replace(BARE, session_id=SessionId("wr_other"))
+    await store.commit([SessionSaved(WORK), bound("conn", WORK), ended(gone, at=1.0), ProjectSeen(ADA, APP)])
+    before = await store.load()
+
+    with pytest.raises(ChangeRefusedError):
+        await store.commit(
+            [
+                SessionSaved(BARE),
+                SessionSaved(other),
+                SessionTouched(WORK.key, 9_999.0),
+                bound("conn", BARE),
+                bound("new", WORK),
+                ProjectSeen(ADA, replace(APP, name="renamed", seen_at=9_999.0)),
+                ProjectSeen(EVE, APP),
+                ended(WORK),
+                ended(other, at=3.0),
+                EndedForgotten(2.0),
+                bound("late", gone),
+            ]
+        )
+
+    after = await store.load()
+    assert set(after.sessions) == set(before.sessions)
+    assert set(after.ended) == set(before.ended)
+    assert set(after.aliases) == set(before.aliases)
+    assert set(after.projects) == set(before.projects)
+    await store.commit([ended(WORK)])  # the aliases of a session are still known with it
+    assert (await store.load()).aliases == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        SessionSaved(replace(WORK, given_directory="/\udcff")),
+        SessionSaved(replace(WORK, signs=(("roots", "/\ud800"),))),
+        ended(replace(WORK, working_directory=Directory("/\udcff"))),
+        bound("\udcff", BARE),
+        ProjectSeen(ADA, replace(APP, name="\udcff")),
+    ],
+    ids=["session", "sign", "ending", "alias", "project"],
+)
+async def test_text_that_is_not_unicode_is_refused(store: SessionStore, change: Change) -> None:
+    await store.commit([SessionSaved(BARE)])
+    before = await store.load()
+
+    with pytest.raises(ChangeRefusedError):
+        await store.commit([ProjectSeen(EVE, APP), change])
+
+    assert await store.load() == before
+
+
+# Many callers
+
+
+async def test_a_hundred_changes_at_once_are_all_kept(store: SessionStore) -> None:
+    sessions = [replace(WORK, session_id=SessionId(f"wr_{number}")) for number in range(100)]
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            for session in sessions:
+                tasks.start_soon(commit, store, SessionSaved(session), bound(session.session_id, session))
+
+    state = await store.load()
+    assert set(state.sessions) == set(sessions)
+    assert len(state.aliases) == 100
+
+
+async def test_a_refused_caller_does_not_touch_those_who_wait_beside_it(store: SessionStore) -> None:
+    await store.commit([ended(BARE)])
+    sessions = [replace(WORK, session_id=SessionId(f"wr_{number}")) for number in range(20)]
+    refused: list[StoreError] = []
+
+    async def save_what_ended(tag: int) -> None:
+        try:
+            await store.commit([ProjectSeen(ADA, replace(APP, root=Directory(f"/{tag}"))), SessionSaved(BARE)])
+        except ChangeRefusedError as error:
+            refused.append(error)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            for number, session in enumerate(sessions):
+                tasks.start_soon(save_what_ended, number)
+                tasks.start_soon(store.commit, [SessionSaved(session)])
+
+    state = await store.load()
+    assert len(refused) == 20
+    assert set(state.sessions) == set(sessions)
+    assert state.projects == ()
+
+
+async def test_the_newest_of_many_racing_revisions_is_kept(store: SessionStore) -> None:
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            for revision in (*range(50, 100), *range(1, 50)):
+                tasks.start_soon(store.commit, [SessionSaved(replace(WORK, revision=revision))])
+
+    assert [session.revision for session in (await store.load()).sessions] == [99]
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_commit_cancelled_at_any_step_leaves_the_store_usable(store: SessionStore, steps: int) -> None:
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(commit, store, SessionSaved(WORK), bound("conn", WORK))
+            for _ in range(steps):
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+
+        await store.commit([SessionSaved(newer := replace(WORK, revision=2))])
+
+    state = await store.load()
+    assert state.sessions == (newer,)
+    assert state.aliases in ((), (bound("conn", WORK),))
+
+
+async def test_cancelled_callers_do_not_touch_the_commits_of_others(store: SessionStore) -> None:
+    sessions = [replace(WORK, session_id=SessionId(f"wr_{number}")) for number in range(50)]
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as staying, anyio.create_task_group() as leaving:
+            for session in sessions:
+                staying.start_soon(store.commit, [SessionSaved(session)])
+                gone = replace(session, session_id=SessionId(f"{session.session_id}_gone"))
+                leaving.start_soon(commit, store, SessionSaved(gone), bound(gone.session_id, gone))
+            await anyio.lowlevel.checkpoint()
+            leaving.cancel_scope.cancel()
+
+    state = await store.load()
+    assert set(sessions) <= set(state.sessions)
+    assert {each.session_id for each in state.aliases} == {
+        each.session_id for each in state.sessions if each.session_id.endswith("_gone")
+    }

@@ -1,0 +1,102 @@
+"""Schema versions: forward only, each whole or not at all, never of a stranger's database."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from workroot.errors import StoreTooNewError, StoreUnavailableError
+from workroot.storage.schema import APPLICATION_ID, MIGRATIONS, check_sqlite, migrate, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        yield connection
+
+
+def tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+
+
+def version(connection: sqlite3.Connection) -> int:
+    return version_of(connection, "state.db", supported=99)
+
+
+def test_an_empty_database_has_version_0(connection: sqlite3.Connection) -> None:
+    assert version(connection) == 0
+
+
+def test_the_first_step_makes_every_table_and_marks_the_database_as_ours(connection: sqlite3.Connection) -> None:
+    migrate(connection, 0, MIGRATIONS[:1])
+
+    assert version(connection) == 1
+    assert tables(connection) == {"meta", "sessions", "ended_sessions", "aliases", "projects"}
+    assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+
+
+def test_a_later_step_keeps_what_is_there(connection: sqlite3.Connection) -> None:
+    migrate(connection, 0, MIGRATIONS)
+    namespace = connection.execute("SELECT value FROM meta").fetchall()
+    now = len(MIGRATIONS)
+
+    def add_note(database: sqlite3.Connection) -> None:
+        database.execute("ALTER TABLE projects ADD COLUMN note TEXT")
+
+    migrate(connection, now, (*MIGRATIONS, add_note))
+
+    assert version(connection) == now + 1
+    assert connection.execute("SELECT value FROM meta").fetchall() == namespace
+    assert connection.execute("SELECT note FROM projects").fetchall() == []
+
+
+def test_a_step_that_fails_leaves_the_version_before_it(connection: sqlite3.Connection) -> None:
+    def second(database: sqlite3.Connection) -> None:
+        database.execute("CREATE TABLE second (a)")
+
+    def third(database: sqlite3.Connection) -> None:
+        database.execute("CREATE TABLE third (a)")
+        database.execute("DROP TABLE nothing_of_that_name")
+
+    with pytest.raises(sqlite3.OperationalError, match="nothing_of_that_name"):
+        migrate(connection, 0, (*MIGRATIONS[:1], second, third))
+
+    assert not connection.in_transaction
+    assert version(connection) == 2
+    assert "second" in tables(connection)
+    assert "third" not in tables(connection)
+
+
+def test_nothing_runs_when_the_version_is_the_one_wanted(connection: sqlite3.Connection) -> None:
+    migrate(connection, 0, MIGRATIONS)
+
+    migrate(connection, len(MIGRATIONS), MIGRATIONS)  # a second `CREATE TABLE` would raise
+
+
+def test_a_newer_version_is_refused_with_both_numbers(connection: sqlite3.Connection) -> None:
+    migrate(connection, 0, MIGRATIONS[:1])
+    connection.execute("PRAGMA user_version = 7")
+
+    with pytest.raises(StoreTooNewError, match=r"state\.db has schema version 7, this workroot reads up to 1"):
+        version_of(connection, "state.db", supported=1)
+
+
+@pytest.mark.parametrize("sign", ["CREATE TABLE t (a)", "PRAGMA user_version = 1"])
+def test_a_database_of_somebody_else_is_refused(connection: sqlite3.Connection, sign: str) -> None:
+    connection.execute(sign)
+
+    with pytest.raises(StoreUnavailableError, match="not a database of workroot"):
+        version(connection)
+
+
+def test_an_sqlite_without_strict_tables_is_refused_with_both_versions() -> None:
+    with pytest.raises(StoreUnavailableError, match=r"SQLite 3\.36\.0, 3\.37\.0 is needed"):
+        check_sqlite((3, 36, 0))
+
+    check_sqlite((3, 37, 0))
