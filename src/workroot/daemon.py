@@ -32,7 +32,8 @@ from workroot.mcp_face import McpFace
 from workroot.project_finder import ProjectFinder
 from workroot.session_context import SessionContextManager
 from workroot.storage.sqlite import open_sqlite_store
-from workroot.transports.streamable_http import bind_port, serve_http
+from workroot.transports.http_port import bind_port
+from workroot.transports.streamable_http import serve_http
 from workroot.transports.unix_socket import UnixSocketTransport, bind_unix_socket
 
 if TYPE_CHECKING:

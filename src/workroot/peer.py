@@ -6,7 +6,6 @@ message; nothing in it decides who calls, except the owner.
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,9 +18,10 @@ if TYPE_CHECKING:
     from workroot.core.sessions import Alias, Owner
     from workroot.core.signs import Hint, Roots
 
-__all__ = ["Conversation", "Peer", "Resumption"]
+__all__ = ["PEER_KEY", "Conversation", "Peer", "Resumption"]
 
-logger = logging.getLogger(__name__)
+PEER_KEY = "workroot.peer"
+"""Where in the scope of an HTTP request its `Peer` is."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from workroot.core.signs import Authority, Source
-from workroot.core.text import shown
+from workroot.escaping import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from workroot.core.signs import META_DIRECTORY, META_SESSION, Hint, Roots, RootsAnswer, Signs, Source, path_of_root
-from workroot.peer import Peer
+from workroot.peer import PEER_KEY, Peer
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
@@ -35,7 +35,7 @@ def peer_of(ctx: ServerRequestContext[Any, Any]) -> Peer:
     """Return the other end of the connection that a message came by."""
     if isinstance(ctx.request, Peer):
         return ctx.request
-    peer = ctx.request.scope["workroot.peer"] if ctx.request is not None else None
+    peer = ctx.request.scope[PEER_KEY] if ctx.request is not None else None
     if not isinstance(peer, Peer):
         raise TypeError("the transport attached no peer to the message")
     return peer

@@ -67,7 +67,7 @@ TOOLS = (
         title="Set working directory",
         description=(
             "Makes this server work for you in another directory or project. Usually unnecessary: call it when "
-            "get_working_directory is wrong or unknown, or when you move, for example into a worktree. Give `directory` or "
+            "get_working_directory is wrong or unknown, or when you move, say into a worktree. Give `directory` or "
             "`project`, not both. Returns a session_id: pass it as session_id on every later call to this server. "
             "A subagent needs its own: let it call this without session_id. A session lives until close_session, or "
             "until it is idle for a day; then calls with it fail and tell you how to open the next one."

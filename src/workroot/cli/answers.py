@@ -1,0 +1,57 @@
+"""Reads the daemon's answers, whatever version gave them: a field that is missing is missing, not a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+from workroot import rendezvous
+from workroot.control_client import ANSWER_SECONDS, ControlClient, open_control
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+__all__ = ["Row", "number", "open_daemon", "row", "rows", "text", "texts"]
+
+Row: TypeAlias = Mapping[str, object]
+
+
+def open_daemon(*, answer_seconds: float = ANSWER_SECONDS) -> AbstractContextManager[ControlClient]:
+    """Connect to this user's daemon.
+
+    Settings are not read for it: the place of the socket follows from the environment alone.
+
+    Raises:
+        DaemonUnavailableError: none is running.
+    """
+    return open_control(rendezvous.socket_path(rendezvous.state_directory()), answer_seconds=answer_seconds)
+
+
+def row(answer: Row, name: str) -> Row | None:
+    """Return the object in field *name*, or None."""
+    value = answer.get(name)
+    return value if isinstance(value, dict) else None
+
+
+def rows(answer: Row, name: str) -> list[Row]:
+    """Return the objects in field *name*; none if there is no such list."""
+    value = answer.get(name)
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def text(answer: Row, name: str) -> str | None:
+    """Return field *name* as text, or None if it is missing or null."""
+    value = answer.get(name)
+    return None if value is None else str(value)
+
+
+def texts(answer: Row, name: str) -> list[str]:
+    """Return the texts in field *name*; none if there is no such list."""
+    value = answer.get(name)
+    return [str(one) for one in value] if isinstance(value, list) else []
+
+
+def number(answer: Row, name: str) -> float | None:
+    """Return field *name* as a number, or None if it is not one."""
+    value = answer.get(name)
+    return float(value) if isinstance(value, int | float) else None

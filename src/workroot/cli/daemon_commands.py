@@ -1,0 +1,202 @@
+"""Commands that run the daemon, look into it and stop it."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+
+import click
+
+from workroot import __version__, rendezvous
+from workroot.cli.answers import Row, number, open_daemon, row, rows, text, texts
+from workroot.cli.exit_codes import ExitCode
+from workroot.cli.output import json_option, print_error, print_json, print_line, print_note
+from workroot.cli.process_end import is_lock_free, watch_process_end
+from workroot.cli.tables import ago, local_time, print_facts, print_table, short_session
+from workroot.errors import DaemonUnavailableError
+
+__all__ = ["connect", "serve", "sessions", "status", "stop", "sweep"]
+
+_STOP_SECONDS = 10.0
+_SWEEP_SECONDS = 60.0
+
+
+@click.command()
+@click.option("--ready-fd", type=int, hidden=True, help="Descriptor that gets a byte when the daemon is ready.")
+def serve(ready_fd: int | None) -> None:
+    """Run the daemon in the foreground.
+
+    Usually unnecessary: `workroot connect` starts it in the background. Ends on Ctrl-C, SIGTERM
+    or `workroot stop`; exits 1 if a daemon of yours runs already.
+    """
+    from workroot.daemon import serve as run_daemon
+    from workroot.settings import load_settings
+
+    run_daemon(load_settings(), ready_fd=ready_fd)
+
+
+@click.command(epilog="\b\nExample:\n  claude mcp add --scope user workroot -- workroot connect")
+@click.option("--directory", metavar="DIR", help="Where the client works, if it does not say so itself.")
+@click.option(
+    "--no-default-session", is_flag=True, help="This connection serves several windows: keep no session for it."
+)
+@click.option("--no-spawn", is_flag=True, help="Do not start a daemon; exit 3 if none runs.")
+@click.pass_context
+def connect(context: click.Context, directory: str | None, no_default_session: bool, no_spawn: bool) -> None:
+    """Connect an editor to the daemon over standard input and output.
+
+    This is the command to put into an editor's list of MCP servers; people have no use for it in a
+    terminal. It starts the daemon if none runs, and reconnects when the daemon restarts.
+    """
+    from workroot.connector import main as run_connector
+
+    arguments = ["--directory", directory] if directory is not None else []
+    arguments += ["--no-default-session"] if no_default_session else []
+    arguments += ["--no-spawn"] if no_spawn else []
+    context.exit(run_connector(arguments))
+
+
+@click.command()
+@json_option
+@click.pass_context
+def status(context: click.Context, as_json: bool) -> None:
+    """Show whether the daemon runs, and where its parts are.
+
+    Exits 3 if no daemon runs.
+    """
+    try:
+        with open_daemon() as daemon:
+            answer = daemon.ask("status")
+    except DaemonUnavailableError as error:
+        if as_json:
+            socket = rendezvous.socket_path(rendezvous.state_directory())
+            print_json({"running": False, "socket": socket})
+        else:
+            print_line(str(error))
+        context.exit(ExitCode.NOT_RUNNING)
+    if as_json:
+        print_json({"running": True, **answer})
+        return
+    http = row(answer, "http")
+    print_facts(
+        [
+            ("running", f"yes, pid {text(answer, 'pid')}, started {_started(number(answer, 'started_at'))}"),
+            ("version", text(answer, "version")),
+            ("sessions", f"{text(answer, 'sessions')} ({text(answer, 'ended_sessions')} ended ones remembered)"),
+            ("connections", text(answer, "connections")),
+            ("projects", text(answer, "projects")),
+            ("socket", text(answer, "socket")),
+            ("http", text(http, "url") if http else "off"),
+            ("database", text(answer, "database")),
+            ("log", text(answer, "log")),
+            ("state", text(answer, "state_directory")),
+        ]
+    )
+    if (version := text(answer, "version")) not in (None, __version__):
+        print_note(f"workroot: the daemon is version {version}, this command {__version__}; `workroot stop` lets it go")
+
+
+@click.command()
+@json_option
+def sessions(as_json: bool) -> None:
+    """List the sessions: who works where.
+
+    Handles are shortened; --json has them whole, and they are capabilities: keep them to yourself.
+    """
+    with open_daemon() as daemon:
+        answer = daemon.ask("sessions")
+        known = [] if as_json else rows(daemon.ask("projects"), "projects")
+    if as_json:
+        print_json(answer)
+        return
+    names = {text(project, "root"): text(project, "name") for project in known}
+    found = sorted(rows(answer, "sessions"), key=lambda session: -(number(session, "last_used") or 0))
+    if not found:
+        print_line("no sessions")
+        return
+    now = time.time()
+    print_table(
+        ("session", "user", "directory", "project", "last used", "connected"),
+        [
+            (
+                short_session(text(session, "session_id")),
+                text(session, "principal"),
+                text(session, "working_directory"),
+                _project_name(session, names),
+                ago(number(session, "last_used"), now),
+                "yes" if session.get("connected") is True else "no",
+            )
+            for session in found
+        ],
+    )
+
+
+@click.command()
+@json_option
+def sweep(as_json: bool) -> None:
+    """End the sessions that were idle for too long.
+
+    The daemon does so by itself every hour; this does it now. How long is too long is the setting
+    session_idle_seconds, 24 hours at first.
+    """
+    with open_daemon(answer_seconds=_SWEEP_SECONDS) as daemon:
+        answer = daemon.ask("sweep")
+    if as_json:
+        print_json(answer)
+        return
+    removed = texts(answer, "removed")
+    shown = ", ".join(short_session(session) or "" for session in removed[:10])
+    more = f" and {len(removed) - 10} more" if len(removed) > 10 else ""
+    if removed:
+        print_line(f"ended {len(removed)} idle session{'s' if len(removed) > 1 else ''}: {shown}{more}")
+    else:
+        print_line("no session was idle for too long")
+
+
+@click.command()
+@json_option
+@click.pass_context
+def stop(context: click.Context, as_json: bool) -> None:
+    """Stop the daemon, and wait until it is gone.
+
+    Requests in flight may finish first. Sessions are kept; an editor that is still open starts the
+    daemon again at its next call. Exits 0 if no daemon was running, 1 if it is not gone after 10 s.
+    """
+    state = rendezvous.state_directory()
+    lock_path = os.path.join(rendezvous.run_directory(state), "daemon.lock")
+    try:
+        with open_daemon() as daemon:
+            pid = daemon.daemon.get("pid")
+            with watch_process_end(pid if isinstance(pid, int) else None, lock_path) as wait_end:
+                with suppress(DaemonUnavailableError):  # it may be gone before its answer is out
+                    daemon.ask("stop")
+                is_gone = wait_end(time.monotonic() + _STOP_SECONDS)
+    except DaemonUnavailableError as error:
+        if not is_lock_free(lock_path):
+            print_error(context, error)
+            context.exit(ExitCode.FAILED)
+        if as_json:
+            print_json({"stopped": False, "running": False})
+        else:
+            print_line("no daemon was running")
+        return
+    if as_json:
+        print_json({"stopped": is_gone, "running": not is_gone, "pid": pid})
+    elif is_gone:
+        print_line(f"stopped the daemon (pid {pid})")
+    if not is_gone:
+        print_note(
+            f"workroot: the daemon (pid {pid}) was asked to stop and still runs after {_STOP_SECONDS:g} s; "
+            f"its log says what it waits for"
+        )
+        context.exit(ExitCode.FAILED)
+
+
+def _project_name(session: Row, names: dict[str | None, str | None]) -> str | None:
+    root = text(session, "project_root")
+    return None if root is None else names.get(root) or os.path.basename(root) or root
+
+
+def _started(at: float | None) -> str:
+    return f"{ago(at, time.time()) or 'at an unknown time'} ({local_time(at) or '?'})"
