@@ -101,6 +101,8 @@ async def demonstrate(places: Places) -> None:
 
         first_pid = int(status()["pid"])
         os.kill(first_pid, signal.SIGKILL)
+        while daemon_runs():
+            await asyncio.sleep(0.01)
         console.print(f"Killed the daemon (SIGKILL to {first_pid}). Both clients simply ask again:\n")
         after = await where(modern, handshake)
         check_moved(after, places)
@@ -171,10 +173,15 @@ def status() -> dict[str, Any]:
 
 
 def stop() -> None:
-    """Stop the daemon, and see that it is gone: `status` of a stopped daemon exits 3."""
+    """Stop the daemon, and see that it is gone."""
     subprocess.run([WORKROOT, "stop"], check=True, capture_output=True, timeout=30)
-    if subprocess.run([WORKROOT, "status"], check=False, capture_output=True, timeout=30).returncode != 3:
+    if daemon_runs():
         raise NotAsPromised("the daemon did not stop")
+
+
+def daemon_runs() -> bool:
+    """Tell whether a daemon answers: `workroot status` exits 3 if none does."""
+    return subprocess.run([WORKROOT, "status"], check=False, capture_output=True, timeout=30).returncode != 3
 
 
 def make_projects(top: Path) -> Places:

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from fake_daemon import run_cli
+
+import workroot
+from workroot import connector
+from workroot.cli import main
+from workroot.cli.exit_codes import ExitCode, exit_code_of
+from workroot.cli.program import Program, program
+from workroot.cli.tables import ago, local_time, short_session
+from workroot.errors import AlreadyRunningError, ConfigError, DaemonStartError, DaemonUnavailableError, WorkrootError
+
+EARLIER_ID = "5f0c7f5e-95a3-4f5e-9d8c-3a3a3a3a3a3a"
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield every command with the words that call it."""
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+
+
+ALL = list(commands(program))
+
+
+def test_the_commands_of_this_version_are_all_there() -> None:
+    names = "status sessions projects why init connect serve stop sweep token"
+
+    assert " ".join(program.commands) == names
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), ALL, ids=lambda value: "-".join(value) if isinstance(value, tuple) else ""
+)
+def test_the_help_of_a_command_says_what_it_does_and_names_its_options(
+    words: tuple[str, ...], command: click.Command, tmp_path: Path
+) -> None:
+    result = run_cli(*words, "--help", state=tmp_path)
+
+    assert result.exit_code == ExitCode.OK
+    assert command.get_short_help_str(64)[-1] == "."
+    assert not command.get_short_help_str(64).endswith("...")
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            assert parameter.opts[0] in result.stdout
+            assert parameter.help
+
+
+@pytest.mark.parametrize("command", ["status", "sessions", "projects", "why", "init", "sweep", "stop"])
+def test_what_answers_takes_json(command: str) -> None:
+    assert any("--json" in parameter.opts for parameter in program.commands[command].params)
+
+
+def test_the_help_lists_each_command_once_and_all_exit_codes(tmp_path: Path) -> None:
+    help_text = run_cli("--help", state=tmp_path).stdout
+
+    for name in program.commands:
+        assert f"\n  {name} " in help_text
+    for code in ExitCode:
+        assert f" {code.value} " in help_text
+    assert "..." not in help_text.removeprefix("Usage: program [OPTIONS] COMMAND [ARGS]...")
+
+
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
+    assert run_cli("--version", state=tmp_path).stdout == f"workroot {workroot.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--colour"], ["stat"], ["status", "--jsn"], ["status", "extra"], ["token"]])
+def test_a_command_line_that_cannot_be_understood_exits_2(arguments: list[str], tmp_path: Path) -> None:
+    result = run_cli(*arguments, state=tmp_path)
+
+    assert result.exit_code == ExitCode.USAGE
+    assert result.stdout == ""
+    assert "Usage: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DaemonUnavailableError("/s"), ExitCode.NOT_RUNNING),
+        (DaemonStartError("/l", "x"), ExitCode.NOT_STARTED),
+        (AlreadyRunningError("/l"), ExitCode.FAILED),
+        (ConfigError("/c", "x"), ExitCode.FAILED),
+    ],
+)
+def test_each_kind_of_error_has_its_exit_code(error: WorkrootError, code: ExitCode) -> None:
+    assert exit_code_of(error) == code
+
+
+def test_the_connector_ends_with_the_same_codes() -> None:
+    assert [connector.EXIT_OK, connector.EXIT_USAGE] == [ExitCode.OK, ExitCode.USAGE]
+    assert [connector.EXIT_NOT_RUNNING, connector.EXIT_NOT_STARTED] == [ExitCode.NOT_RUNNING, ExitCode.NOT_STARTED]
+    assert connector.EXIT_LOST == ExitCode.GAVE_UP
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConfigError("/c", "broken\x1b[2J"), "workroot: /c: broken\\x1b[2J\n"),
+        (PermissionError(13, "Permission denied", "/x"), "workroot: [Errno 13] Permission denied: '/x'\n"),
+    ],
+)
+def test_an_error_is_one_line_and_never_a_traceback(error: Exception, said: str) -> None:
+    failing = Program("workroot")
+
+    @failing.command()
+    def fail() -> None:
+        raise error
+
+    result = CliRunner().invoke(failing, ["fail"])
+
+    assert (result.exit_code, result.stdout, result.stderr) == (ExitCode.FAILED, "", said)
+
+
+def test_an_error_of_our_own_logic_is_not_hidden() -> None:
+    failing = Program("workroot")
+
+    @failing.command()
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    assert isinstance(CliRunner().invoke(failing, ["fail"]).exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["status"], 3), (["nonsense"], 2)])
+def test_main_returns_the_exit_code(
+    arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKROOT_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["workroot", *arguments])
+
+    assert main() == code
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--no-spawn"], ["--directory", "/code", "--no-default-session", "--no-spawn"]]
+)
+def test_connect_passes_its_options_on_to_the_connector(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[str] = []
+
+    def give_up(arguments: list[str]) -> int:
+        passed.extend(arguments)
+        return ExitCode.GAVE_UP
+
+    monkeypatch.setattr(connector, "main", give_up)
+
+    assert run_cli("connect", *options, state=tmp_path).exit_code == ExitCode.GAVE_UP
+    assert passed == options
+
+
+# init
+
+
+def earlier_config(project: Path) -> Path:
+    path = project / ".workflow-mcp" / "config.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"version": "1.0", "project": {"name": "Old", "id": EARLIER_ID}}))
+    return path
+
+
+def test_init_writes_a_config_and_says_where(tmp_path: Path) -> None:
+    document = json.loads(run_cli("init", str(tmp_path), "--name", "The Shop", "--json", state=tmp_path).stdout)
+
+    assert document["path"] == str(tmp_path / ".workroot" / "config.toml")
+    assert document["name"] == "The Shop"
+    assert document["taken_over_from"] is None
+    assert document["project_id"] in (tmp_path / ".workroot" / "config.toml").read_text()
+
+
+def test_init_never_writes_over_a_config(tmp_path: Path) -> None:
+    run_cli("init", str(tmp_path), state=tmp_path)
+    before = (tmp_path / ".workroot" / "config.toml").read_bytes()
+
+    result = run_cli("init", str(tmp_path), "--yes", state=tmp_path)
+
+    assert result.exit_code == ExitCode.FAILED
+    assert "exists already" in result.stderr
+    assert (tmp_path / ".workroot" / "config.toml").read_bytes() == before
+
+
+def test_init_with_yes_takes_over_an_earlier_id(tmp_path: Path) -> None:
+    earlier = earlier_config(tmp_path)
+
+    document = json.loads(run_cli("init", str(tmp_path), "--yes", "--json", state=tmp_path).stdout)
+
+    assert (document["name"], document["project_id"]) == ("Old", EARLIER_ID)
+    assert document["taken_over_from"] == str(earlier)
+
+
+def test_init_without_a_terminal_asks_nobody_and_changes_nothing(tmp_path: Path) -> None:
+    earlier_config(tmp_path)
+
+    result = run_cli("init", str(tmp_path), state=tmp_path, text_in="y\n")
+
+    assert result.exit_code == ExitCode.FAILED
+    assert "--yes" in result.stderr
+    assert not (tmp_path / ".workroot").exists()
+
+
+# what tables show
+
+
+@pytest.mark.parametrize(
+    ("passed", "shown"),
+    [
+        (-5, "now"), (0, "now"), (0.9, "now"), (1, "1 s ago"), (59, "59 s ago"), (60, "1 min ago"),
+        (3599, "59 min ago"), (3600, "1 h ago"), (86399, "23 h ago"), (86400, "1 d ago"), (1e7, "115 d ago"),
+    ],
+)  # fmt: skip
+def test_how_long_ago_is_said_in_the_largest_whole_unit(passed: float, shown: str) -> None:
+    assert ago(1e9 - passed, 1e9) == shown
+
+
+def test_a_time_that_is_none_is_not_shown_as_one() -> None:
+    assert ago(None, 1e9) is None
+    assert local_time(None) is None
+    assert local_time(1e300) is None
+
+
+@pytest.mark.parametrize(
+    ("session", "shown"),
+    [(None, None), ("mine", "mine"), ("wr_abcdefgh", "wr_abcdefgh"), ("wr_abcdefghi", "wr_abcdefgh...")],
+)
+def test_a_handle_is_shortened(session: str | None, shown: str | None) -> None:
+    assert short_session(session) == shown
