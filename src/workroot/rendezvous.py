@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "ALREADY_RUNNING_WORD",
     "ENVIRONMENT_SIGNS",
     "MAX_LINE_BYTES",
     "PASSED_ENVIRONMENT",
@@ -26,6 +25,7 @@ __all__ = [
     "daemon_environment",
     "hello_line",
     "home_directory",
+    "instance_lock_path",
     "log_path",
     "make_private_directory",
     "parse_hello",
@@ -49,9 +49,6 @@ PASSED_ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "
 
 READY_WORD = b"ready\n"
 """What a daemon writes to the descriptor of `--ready-fd` once it accepts clients."""
-
-ALREADY_RUNNING_WORD = b"running\n"
-"""What it writes there instead when it leaves because another daemon holds the lock, which may be one that is stopping."""
 
 _LONGEST_SOCKET_PATH = 100  # sun_path is 108 bytes on Linux, 104 on macOS
 
@@ -87,6 +84,11 @@ def socket_path(state: str) -> str:
 
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:20]
     return f"/tmp/workroot-{os.getuid()}-{digest}/daemon.sock"  # noqa: S108 -- its owner and mode are checked before use
+
+
+def instance_lock_path(state: str) -> str:
+    """Return the file whose `flock` the one daemon of *state* holds from before it listens until it has ended."""
+    return os.path.join(run_directory(state), "daemon.lock")
 
 
 def log_path(state: str) -> str:
@@ -150,9 +152,12 @@ def prepare_meeting_place(state: str) -> str:
 
 def daemon_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment that a daemon is started with: an allow-list, so that no project's leaks into it."""
-    return {
+    passed = {
         name: value for name, value in environment.items() if name in PASSED_ENVIRONMENT or name.startswith("WORKROOT_")
     }
+    if passed.get("WORKROOT_HOME"):
+        passed["WORKROOT_HOME"] = state_directory(environment)  # the daemon works in another directory than we do
+    return passed
 
 
 def hello_line(**fields: object) -> bytes:

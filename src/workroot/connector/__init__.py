@@ -1,0 +1,154 @@
+"""`workroot connect`: the small process that an editor starts to reach the one daemon.
+
+Standard library only, without asyncio, threads or `typing`: it is started for each conversation, often
+twice, and has to be there in milliseconds. Its standard output is protocol; what is for people goes to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+
+from workroot import __version__
+from workroot.connector.conversation import Conversation, ReplayRefusedError
+from workroot.connector.meeting import reach_daemon
+from workroot.connector.relay import RECONNECT_SECONDS, DaemonRefusedError, Relay
+from workroot.rendezvous import ENVIRONMENT_SIGNS, hello_line, state_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workroot.connector.meeting import Reaching
+
+__all__ = ["EXIT_LOST", "EXIT_NOT_RUNNING", "EXIT_NOT_STARTED", "EXIT_OK", "EXIT_USAGE", "main"]
+
+EXIT_OK = 0
+EXIT_USAGE = 2
+EXIT_NOT_RUNNING = 3
+"""No daemon answers, and `--no-spawn` was given."""
+EXIT_NOT_STARTED = 4
+"""No daemon could be started, or the place to meet it is not this user's alone."""
+EXIT_LOST = 5
+"""The daemon went away and none came back, or it refused this connector."""
+
+_USAGE = "usage: workroot connect [--directory DIR] [--no-default-session] [--no-spawn]"
+
+
+class _Options:
+    """What the command line says."""
+
+    __slots__ = ("default_session", "directory", "spawn")
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.directory: str | None = None
+        self.default_session = self.spawn = True
+        rest = iter(arguments)
+        for argument in rest:
+            name, equals, value = argument.partition("=")
+            if name == "--directory":
+                self.directory = value if equals else next(rest, None)
+                if self.directory is None:
+                    raise ValueError("--directory needs a value")
+            elif argument == "--no-default-session":
+                self.default_session = False
+            elif argument == "--no-spawn":
+                self.spawn = False
+            else:
+                raise ValueError(f"no such option: {argument}")
+
+
+def main(
+    arguments: list[str], *, serve_command: Sequence[str] | None = None, patience: float = RECONNECT_SECONDS
+) -> int:
+    """Carry one client's conversation and return the exit status.
+
+    Args:
+        arguments: what follows `workroot connect`.
+        serve_command: what starts a daemon, the number of its ready descriptor to be appended; None: this
+            installation's own.
+        patience: for how many seconds a daemon that was lost may be away.
+    """
+    try:
+        options = _Options(arguments)
+    except ValueError as problem:
+        _say(f"{problem}\n{_USAGE}")
+        return EXIT_USAGE
+    try:
+        return _connect(options, serve_command, patience)
+    except KeyboardInterrupt:
+        return EXIT_OK
+
+
+def _connect(options: _Options, serve_command: Sequence[str] | None, patience: float) -> int:
+    _occupy_standard_descriptors()
+    state = state_directory()
+    alias = os.urandom(16).hex()
+    directory = _own_directory()
+    environment = {name: os.environ[name] for name in ENVIRONMENT_SIGNS if name in os.environ}
+
+    def hello(reconnected: bool, listens: Sequence[object]) -> bytes:
+        return hello_line(
+            role="mcp",
+            version=__version__,
+            alias=alias,
+            directory=directory,
+            option=options.directory,
+            environment=environment,
+            default_session=options.default_session,
+            reconnected=reconnected or None,
+            listens=listens or None,
+        )
+
+    def start(state: str) -> Reaching:
+        from workroot.connector.starting import SERVE_COMMAND, start_daemon
+
+        return start_daemon(state, serve_command or SERVE_COMMAND)
+
+    def reach(patience: float, pause: float) -> Reaching:
+        return reach_daemon(state, start if options.spawn else None, patience=patience, pause=pause)
+
+    relay = Relay(Conversation(), hello, reach, _say, patience=patience)
+    try:
+        relay.run()
+    except Exception as problem:
+        status = _status_of(problem, relay.was_connected)
+        _say(str(problem))
+        relay.give_up(str(problem))
+        return status
+    return EXIT_OK
+
+
+def _status_of(problem: Exception, was_connected: bool) -> int:
+    """Return the exit status that tells of *problem*; what nobody foresaw is raised again."""
+    if isinstance(problem, (DaemonRefusedError, ReplayRefusedError)):
+        return EXIT_LOST
+    from workroot.errors import DaemonUnavailableError, WorkrootError  # what it imports takes longer than starting
+
+    if not isinstance(problem, (WorkrootError, OSError)):
+        raise problem
+    if was_connected:
+        return EXIT_LOST
+    return EXIT_NOT_RUNNING if isinstance(problem, DaemonUnavailableError) else EXIT_NOT_STARTED
+
+
+def _own_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed, or may not be read
+        return None
+
+
+def _occupy_standard_descriptors() -> None:
+    """Open what the client left closed, so that no socket gets the number of a standard stream."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _say(message: str) -> None:
+    try:
+        os.write(2, f"workroot connect: {message}\n".encode(errors="backslashreplace"))
+    except OSError:
+        return  # nobody listens there

@@ -1,0 +1,187 @@
+"""One daemon is started, however many connectors find none: they take turns, and look again when theirs has come.
+
+The daemon gets nothing of the client that happened to need it: its own session, the root directory, an
+environment by allow-list, no descriptor beyond the four that it is meant to have.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+from time import monotonic
+
+from workroot.connector.meeting import connect_nowait
+from workroot.errors import DaemonStartError
+from workroot.rendezvous import (
+    READY_WORD,
+    daemon_environment,
+    instance_lock_path,
+    log_path,
+    make_private_directory,
+    prepare_meeting_place,
+    run_directory,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from workroot.connector.meeting import Pause, Reaching
+
+__all__ = ["SERVE_COMMAND", "start_daemon"]
+
+SERVE_COMMAND = (sys.executable, "-I", "-m", "workroot", "serve", "--ready-fd")
+"""Starts the daemon of this installation; the descriptor's number is appended."""
+
+_TURN_SECONDS = 10.0
+_READY_SECONDS = 10.0
+_LOOK_AGAIN_SECONDS = 0.02
+_READY_DESCRIPTOR = 3
+_MOST_DESCRIPTORS = 1 << 16
+_LAST_LINE_BYTES = 2048
+
+
+def start_daemon(state: str, command: Sequence[str] = SERVE_COMMAND) -> Reaching:
+    """Start the daemon of *state*, unless somebody else does, and return a connection to it.
+
+    Raises:
+        DaemonStartError: none came up in time; it names the log and, where there is one, its last line.
+        RendezvousError: the meeting place is not this user's alone.
+        OSError: a directory, the lock or the log cannot be created.
+    """
+    prepare_meeting_place(state)
+    log = log_path(state)
+    make_private_directory(os.path.dirname(log))
+    lock = os.open(os.path.join(run_directory(state), "spawn.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        deadline = monotonic() + _TURN_SECONDS
+        while not _take_turn(lock):
+            if monotonic() > deadline:
+                raise DaemonStartError(log, f"another connector has been starting it for {_TURN_SECONDS:.0f} s")
+            yield None, _LOOK_AGAIN_SECONDS
+            if connection := connect_nowait(state):
+                return connection
+        deadline = monotonic() + _READY_SECONDS
+        while monotonic() < deadline:
+            if connection := connect_nowait(state):
+                return connection
+            if _is_held(instance_lock_path(state)):
+                yield None, _LOOK_AGAIN_SECONDS  # its holder is starting and will answer, or stopping and will end
+                continue
+            size = _size(log)
+            word = yield from _launch(command, log, deadline)
+            if connection := connect_nowait(state):
+                return connection  # ours, or one that somebody else started
+            yield None, _LOOK_AGAIN_SECONDS  # the lock may be one that ours lets go of in these moments
+            if not _is_held(instance_lock_path(state)):
+                raise DaemonStartError(log, _describe_failure(word, log, size))
+        raise DaemonStartError(log, "a daemon that does not answer holds its lock")
+    finally:
+        os.close(lock)
+
+
+def _take_turn(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_held(path: str) -> bool:
+    """Return whether a daemon holds the lock at *path*. Nobody but us starts one now, so looking disturbs none."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _launch(command: Sequence[str], log: str, deadline: float) -> Generator[Pause, None, bytes | None]:
+    """Start *command* and return what it says about being ready; None if it says nothing in time."""
+    said, saying = os.pipe()
+    try:
+        errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        try:
+            _spawn_detached((*command, str(_READY_DESCRIPTOR)), saying, errors)
+        finally:
+            os.close(errors)
+            os.close(saying)
+        os.set_blocking(said, False)
+        word = b""
+        while not word.endswith(b"\n"):
+            if (left := deadline - monotonic()) <= 0:
+                return None
+            yield said, left
+            try:
+                piece = os.read(said, 64)
+            except BlockingIOError:
+                continue
+            if not piece:
+                break
+            word += piece
+        return word
+    finally:
+        os.close(said)
+
+
+def _spawn_detached(command: Sequence[str], saying: int, errors: int) -> None:
+    """Start *command* as nobody's child: whoever starts a daemon must not keep its remains when it ends.
+
+    A plain fork is safe, as a connector has one thread. `subprocess` leaves a zombie until its parent asks.
+    """
+    between = os.fork()
+    if between:
+        os.waitpid(between, 0)
+        return
+    try:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        _become(command, saying, errors)
+    except BaseException as failure:
+        os.write(2, f"{command[0]} cannot be started: {failure}\n".encode(errors="replace"))  # most likely the log
+    finally:
+        os._exit(127)
+
+
+def _become(command: Sequence[str], saying: int, errors: int) -> None:
+    # In an order in which no descriptor is overwritten before it is used, whichever numbers they have.
+    nothing = os.open(os.devnull, os.O_RDWR)
+    kept = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10) for descriptor in (nothing, nothing, errors, saying)]
+    for number, descriptor in enumerate(kept):
+        os.dup2(descriptor, number)
+    os.closerange(_READY_DESCRIPTOR + 1, _MOST_DESCRIPTORS)
+    os.chdir("/")
+    os.umask(0o077)
+    for name in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what is ignored stays so
+        signal.signal(name, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.execve(command[0], list(command), daemon_environment())  # noqa: S606 -- no shell is what is wanted
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _describe_failure(word: bytes | None, log: str, start: int) -> str:
+    """Return why a daemon that was started is not there: the last line it wrote, if it wrote any."""
+    if word == READY_WORD:
+        return "it said that it was ready, and does not answer"
+    with open(log, "rb") as lines:
+        lines.seek(max(start, _size(log) - _LAST_LINE_BYTES))
+        written = lines.read(_LAST_LINE_BYTES).decode(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(written) if line.strip()), "it wrote nothing")
+    last = "".join(letter if letter.isprintable() else "?" for letter in last)
+    return f"it was not ready within {_READY_SECONDS:.0f} s: {last}" if word is None else last
