@@ -67,6 +67,8 @@ class McpFace(Server[None]):
             on_unsubscribe_resource=self.subscriptions.unsubscribe,
             on_subscriptions_listen=self.subscriptions.listen,
         )
+        # The SDK traces every message for OpenTelemetry; no exporter is set up here, and spans cost 5 % of a call.
+        self.middleware.clear()
 
     def create_initialization_options(
         self,

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 from mcp_types import Tool, ToolAnnotations
 
 from workroot.errors import WorkrootError
-from workroot.mcp_face.answers import ClosedAnswer, ProjectsAnswer, WorkingDirectoryAnswer
+from workroot.mcp_face.answers import ClosedAnswer, ProjectsAnswer, WorkingDirectoryAnswer, output_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from pydantic import BaseModel
 
 __all__ = ["TOOLS", "ArgumentsError", "checked_arguments"]
 
@@ -39,10 +37,6 @@ def _schema(required: tuple[str, ...] = (), **properties: str) -> dict[str, Any]
     }
 
 
-def _output(answer: type[BaseModel]) -> dict[str, Any]:
-    return answer.model_json_schema(mode="serialization")
-
-
 _SESSION_ID = "The session_id that set_working_directory returned to you. Leave it out if you have none."
 
 TOOLS = (
@@ -59,7 +53,7 @@ TOOLS = (
             session_id=_SESSION_ID,
             directory="Absolute path to ask about, instead of where you work.",
         ),
-        output_schema=_output(WorkingDirectoryAnswer),
+        output_schema=output_schema(WorkingDirectoryAnswer),
         annotations=ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False),
     ),
     Tool(
@@ -77,7 +71,7 @@ TOOLS = (
             project="Id or name of a project from list_projects; its root becomes the directory.",
             session_id="The session to move. Leave it out to open a new one.",
         ),
-        output_schema=_output(WorkingDirectoryAnswer),
+        output_schema=output_schema(WorkingDirectoryAnswer),
         annotations=ToolAnnotations(
             read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
         ),
@@ -93,7 +87,7 @@ TOOLS = (
             query="Only projects whose name, id or root contains this text.",
             cursor="next_cursor of the answer before, for the rest of a long list.",
         ),
-        output_schema=_output(ProjectsAnswer),
+        output_schema=output_schema(ProjectsAnswer),
         annotations=ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False),
     ),
     Tool(
@@ -104,7 +98,7 @@ TOOLS = (
             "Sessions that are not closed expire by themselves after a day without use."
         ),
         input_schema=_schema(required=("session_id",), session_id="The session to forget."),
-        output_schema=_output(ClosedAnswer),
+        output_schema=output_schema(ClosedAnswer),
         annotations=ToolAnnotations(
             read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False
         ),
