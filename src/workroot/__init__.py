@@ -10,8 +10,9 @@ TYPE_CHECKING = False  # not from typing: importing that takes longer than start
 if TYPE_CHECKING:
     from workroot.core.resolution import Resolution
     from workroot.core.sessions import SessionContext
+    from workroot.default_manager import get_session_context_manager, set_session_context_manager
     from workroot.errors import WorkrootError
-    from workroot.session_context import SessionContextManager, get_session_context_manager
+    from workroot.session_context import SessionContextManager
 
 __all__ = [
     "Resolution",
@@ -20,6 +21,7 @@ __all__ = [
     "WorkrootError",
     "__version__",
     "get_session_context_manager",
+    "set_session_context_manager",
 ]
 
 __version__ = "0.1.0"
@@ -29,7 +31,8 @@ _HOMES = {
     "SessionContext": "workroot.core.sessions",
     "SessionContextManager": "workroot.session_context",
     "WorkrootError": "workroot.errors",
-    "get_session_context_manager": "workroot.session_context",
+    "get_session_context_manager": "workroot.default_manager",
+    "set_session_context_manager": "workroot.default_manager",
 }
 
 

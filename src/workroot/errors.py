@@ -6,10 +6,10 @@ clients may rely on it. Nothing here imports anything of the package.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
+TYPE_CHECKING = False  # not from typing: the connector must be able to import this in no time
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import ClassVar
 
 __all__ = [
     "AlreadyRunningError",

@@ -11,6 +11,8 @@ import os
 import stat
 import sys
 
+from workroot.errors import RendezvousError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,8 +116,6 @@ def check_private_directory(path: str) -> None:
         cure = f"look whether anything in it is not yours, then run: chmod 700 '{path}'"
     else:
         return
-    from workroot.errors import RendezvousError  # what it imports takes longer than starting the connector
-
     raise RendezvousError(path, problem, cure)
 
 

@@ -57,6 +57,7 @@ def test_a_connector_imports_only_what_starts_at_once() -> None:
         "workroot.connector.outbox",
         "workroot.connector.readiness",
         "workroot.connector.relay",
+        "workroot.errors",
         "workroot.rendezvous",
     }
 

@@ -12,6 +12,7 @@ from workroot import __version__
 from workroot.connector.conversation import Conversation, ReplayRefusedError
 from workroot.connector.meeting import reach_daemon
 from workroot.connector.relay import RECONNECT_SECONDS, DaemonRefusedError, Relay
+from workroot.errors import DaemonUnavailableError, WorkrootError
 from workroot.rendezvous import ENVIRONMENT_SIGNS, hello_line, state_directory
 
 TYPE_CHECKING = False
@@ -122,8 +123,6 @@ def _status_of(problem: Exception, was_connected: bool) -> int:
     """Return the exit status that tells of *problem*; what nobody foresaw is raised again."""
     if isinstance(problem, (DaemonRefusedError, ReplayRefusedError)):
         return EXIT_LOST
-    from workroot.errors import DaemonUnavailableError, WorkrootError  # what it imports takes longer than starting
-
     if not isinstance(problem, (WorkrootError, OSError)):
         raise problem
     if was_connected:

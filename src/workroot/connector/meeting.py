@@ -11,6 +11,7 @@ import sys
 from _socket import AF_UNIX, SOCK_STREAM, SOL_SOCKET, socket  # `socket` takes 3 ms longer, for enums not used here
 from time import monotonic
 
+from workroot.errors import DaemonStartError, DaemonUnavailableError, RendezvousError
 from workroot.rendezvous import check_private_directory, socket_path
 
 TYPE_CHECKING = False
@@ -111,8 +112,6 @@ def _check_server(connection: socket, path: str) -> None:
     credentials = connection.getsockopt(SOL_SOCKET, _SO_PEERCRED, 12)  # struct ucred: pid, uid, gid
     server = int.from_bytes(credentials[4:8], sys.byteorder)
     if server != os.geteuid():
-        from workroot.errors import RendezvousError
-
         raise RendezvousError(
             path,
             f"is served by the user with id {server}, not by you",
@@ -121,13 +120,9 @@ def _check_server(connection: socket, path: str) -> None:
 
 
 def _unavailable(state: str, problem: str = "no daemon answers") -> Exception:
-    from workroot.errors import DaemonUnavailableError  # what it imports takes longer than starting the connector
-
     return DaemonUnavailableError(socket_path(state), problem)
 
 
 def _may_pass(failure: Exception) -> bool:
     """Return whether waiting may help: the disk may have room again, an unsafe directory does not become safe."""
-    from workroot.errors import DaemonStartError
-
     return isinstance(failure, (DaemonStartError, OSError))
