@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
 
 from workroot.core.sessions import ProjectSeen, SessionTouched
-from workroot.errors import StoreUnavailableError
+from workroot.errors import ChangeRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -37,16 +36,20 @@ class Housekeeping:
         """Begin; the first run of each job is due after its interval. Idempotent."""
         # A task of its own, not of a task group: `start` and `stop` may be called from different tasks,
         # which a cancel scope forbids. `stop` is the parent that awaits it.
-        if self._task is None or self._task.done():
+        if self._task is None or self._task.done() or self._task.cancelling():
             self._task = asyncio.get_running_loop().create_task(self._run(), name="housekeeping")
 
     async def stop(self) -> None:
         """Stop after the step at hand. Idempotent."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        task = self._task
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait([task])  # not `await task`: whose cancellation that raised could not be told
+        if self._task is task:  # else it was started again meanwhile
+            self._task = None
+        if not task.cancelled():
+            task.result()
 
     async def _run(self) -> None:
         async with anyio.create_task_group() as jobs:
@@ -75,15 +78,27 @@ class WriteBehind:
         self._waiting[key] = change
 
     async def flush(self) -> None:
-        """Write what waits; on failure it goes on waiting."""
+        """Write what waits; on failure it goes on waiting. What the store will never keep is dropped."""
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, {}
         try:
-            await self._store.commit(tuple(waiting.values()))
+            try:
+                await self._store.commit(tuple(waiting.values()))
+            except ChangeRefusedError:
+                await self._commit_each(waiting)
         except StoreUnavailableError as error:
             logger.warning("%d late writes wait on: %s", len(waiting), error)
             self._waiting = waiting | self._waiting
         except BaseException:
             self._waiting = waiting | self._waiting
             raise
+
+    async def _commit_each(self, waiting: dict[Hashable, SessionTouched | ProjectSeen]) -> None:
+        """Write one by one, and take from *waiting* what is done with."""
+        for key, change in tuple(waiting.items()):
+            try:
+                await self._store.commit((change,))
+            except ChangeRefusedError as error:
+                logger.warning("a late write is dropped: %s", error)
+            del waiting[key]

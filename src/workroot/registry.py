@@ -47,7 +47,7 @@ class ProjectRegistry:
             name=project.name,
             root=project.root,
             worktree_of=project.worktree_of,
-            seen_at=now,
+            seen_at=max(now, before.seen_at) if before else now,  # of two, a store keeps the later one
         )
         changed = before is None or (before.project_id, before.name, before.worktree_of) != (
             known.project_id,

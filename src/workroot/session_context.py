@@ -7,6 +7,7 @@ frozen `SessionContext`, and what they are told about a directory is looked at a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager, nullcontext
@@ -46,7 +47,7 @@ from workroot.registry import ProjectRegistry
 from workroot.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from workroot.core.ports import Clock, PlaceFinder, SessionStore
@@ -127,16 +128,17 @@ class SessionContextManager:
         Raises:
             StoreUnavailableError: the store cannot be read; nothing was started.
         """
-        if not self._loaded:
-            state = self._state if self._state is not None else await self._store.load()
-            self._state = None
-            wall, awake = self._clock.wall(), self._clock.awake()
-            seen = {session.key: awake - max(0.0, wall - session.last_used) for session in state.sessions}
-            self._sessions.load(state, seen=seen)
-            self.projects.load(state.projects)
-            self._loaded = True
-            logger.info("holding %d sessions", len(self._sessions))
-        self._housekeeping.start()
+        async with self._turns.take("start"):
+            if not self._loaded:
+                state = self._state if self._state is not None else await self._store.load()
+                self._state = None
+                wall, awake = self._clock.wall(), self._clock.awake()
+                seen = {session.key: awake - max(0.0, wall - session.last_used) for session in state.sessions}
+                self._sessions.load(state, seen=seen)
+                self.projects.load(state.projects)
+                self._loaded = True
+                logger.info("holding %d sessions", len(self._sessions))
+            self._housekeeping.start()
 
     async def stop(self) -> None:
         """End the sweeper and write what was left to write. Idempotent; what is held stays readable."""
@@ -240,9 +242,8 @@ class SessionContextManager:
         while True:
             session = self._claimed(owner, claim)
             places = {directory: await self._look(directory) for directory in directories_of(signs, session)}
-            now = self._claimed(owner, claim)
-            if now is None or session is None or now.revision == session.revision:
-                break  # else it moved meanwhile: look again
+            if _version(self._claimed(owner, claim)) == _version(session):
+                break  # else it moved, began or ended meanwhile: look again
         resolution = decide(signs, session, places, home=self._home)
         if session is not None:
             self._touch(session)
@@ -285,11 +286,7 @@ class SessionContextManager:
         """
         known = check_session_id(session_id)
         async with self._turns.take(SessionKey(owner.sandbox, known)):
-            session = self._sessions.get(owner, known)
-            ended = self._ending(session, Ending.CLOSED)
-            await self._keep(SessionEnded(ended))
-        self.events.publish(SessionEndedEvent(ended))
-        logger.info("session %s closed", known)
+            [ended] = await self._end([self._sessions.get(owner, known)], Ending.CLOSED)
         return ended
 
     async def sweep(self) -> list[SessionId]:
@@ -298,27 +295,23 @@ class SessionContextManager:
         A session with a live connection, or in the middle of a change, is in use.
         """
         swept: list[SessionId] = []
-        while batch := list(islice(self._sessions.idle(before=self._stale_since()), _SWEEP_BATCH)):
+        looked_at: set[SessionKey] = set()
+        while batch := self._next_stale(looked_at):
+            looked_at.update(session.key for session in batch)
             with self._turns.take_free_nowait(session.key for session in batch) as free:
-                stale = [each for each in batch if each.key in free and not self.is_connected(each)]
-                endings = [self._ending(session, Ending.EXPIRED) for session in stale]
-                await self._keep(*(SessionEnded(ended) for ended in endings))
-            for session in batch:
-                self._touch(session)  # what is left of the batch is in use
-            for ended in endings:
-                self.events.publish(SessionEndedEvent(ended))
-                logger.info("session %s expired", ended.session_id)
-            swept.extend(ended.session_id for ended in endings)
+                unused = [each for each in batch if each.key in free and not self.is_connected(each)]
+                swept.extend(ended.session_id for ended in await self._end(unused, Ending.EXPIRED))
         return swept
 
     # Within
 
     async def _housekeep(self) -> None:
         await self.sweep()
-        await self._keep(EndedForgotten(self._clock.wall() - self._ended_seconds))
+        await self._keep([EndedForgotten(self._clock.wall() - self._ended_seconds)])
 
-    def _stale_since(self) -> float:
-        return self._clock.awake() - self._idle_seconds
+    def _next_stale(self, looked_at: set[SessionKey]) -> list[SessionContext]:
+        idle = self._sessions.idle(before=self._clock.awake() - self._idle_seconds)
+        return list(islice((session for session in idle if session.key not in looked_at), _SWEEP_BATCH))
 
     def _claimed(self, owner: Owner, claim: SessionClaim) -> SessionContext | None:
         if claim.name is None:
@@ -337,11 +330,15 @@ class SessionContextManager:
             session_id, alias = mint_session_id(), Alias(claim.name) if claim.name is not None else None
         # The alias' turn comes before the session's, always: two calls of one connection open one session.
         async with self._turns.take((owner, alias)) if alias is not None else nullcontext():
-            if alias is not None and (session := self._sessions.of_alias(owner, alias)) is not None:
+            session = self._sessions.of_alias(owner, alias) if alias is not None else None
+            if session is not None:
                 session_id = session.session_id
             async with self._turns.take(SessionKey(owner.sandbox, session_id)):
+                # The session may have ended while this call waited.
                 if claim.by == "handle":
-                    self._sessions.get(owner, session_id)  # it may have ended while this call waited
+                    self._sessions.get(owner, session_id)
+                elif session is not None and not self._sessions.is_held(session.key):
+                    session_id = mint_session_id()  # nobody knows it yet: it needs no turn
                 yield session_id, alias
 
     async def _move(
@@ -358,19 +355,48 @@ class SessionContextManager:
         changes: list[Change] = [SessionSaved(session)]
         if alias is not None and before is None:
             changes.append(AliasBound(owner, alias, session_id))
-        await self._keep(*changes)
-        self._note_project(owner, place)
-        self.events.publish(SessionMoved(session, before))
-        logger.info("session %s works in %s", session_id, place.directory)
+
+        def tell() -> None:
+            self._note_project(owner, place)
+            self.events.publish(SessionMoved(session, before))
+            logger.info("session %s works in %s", session_id, place.directory)
+
+        await self._keep(changes, tell)
         return session, before
 
-    async def _keep(self, *changes: Change) -> None:
-        """Let the store keep changes, then show them. Cancelled or not, both happen or neither does."""
-        if not changes:
-            return
-        with anyio.CancelScope(shield=True):
+    async def _end(self, sessions: Iterable[SessionContext], ending: Ending) -> list[EndedSession]:
+        """Plan, persist, publish the end of sessions; the caller holds their turns."""
+        ended_at = self._clock.wall()
+        endings = [
+            EndedSession(
+                session_id=session.session_id,
+                owner=session.owner,
+                last_directory=session.working_directory,
+                ending=ending,
+                ended_at=ended_at,
+            )
+            for session in sessions
+        ]
+
+        def tell() -> None:
+            for ended in endings:
+                self.events.publish(SessionEndedEvent(ended))
+                logger.info("session %s %s", ended.session_id, ended.ending)
+
+        await self._keep([SessionEnded(ended) for ended in endings], tell)
+        return endings
+
+    async def _keep(self, changes: Sequence[Change], tell: Callable[[], None] | None = None) -> None:
+        """Let the store keep changes, then show them and tell of them: all of it, cancelled or not, or nothing."""
+
+        async def keep() -> None:
             await self._store.commit(changes)
             self._sessions.apply(changes, seen=self._clock.awake())
+            if tell is not None:
+                tell()
+
+        if changes:
+            await _finish(keep())
 
     async def _look(self, directory: str) -> Place | DirectoryError:
         try:
@@ -385,9 +411,7 @@ class SessionContextManager:
         return decide(hints, None, places, home=self._home)
 
     def _touch(self, session: SessionContext) -> None:
-        touched = self._sessions.touch(session.key, now=self._clock.wall(), seen=self._clock.awake())
-        if touched is not None:
-            self._behind.note(touched)
+        self._behind.note(self._sessions.touch(session.key, now=self._clock.wall(), seen=self._clock.awake()))
 
     def _note_project(self, owner: Owner, place: Place) -> None:
         if place.project is None:
@@ -398,14 +422,28 @@ class SessionContextManager:
         if is_new:
             self.events.publish(ProjectsChanged(owner, place.project.project_id))
 
-    def _ending(self, session: SessionContext, ending: Ending) -> EndedSession:
-        return EndedSession(
-            session_id=session.session_id,
-            owner=session.owner,
-            last_directory=session.working_directory,
-            ending=ending,
-            ended_at=self._clock.wall(),
-        )
+
+def _version(session: SessionContext | None) -> tuple[SessionId, int] | None:
+    return (session.session_id, session.revision) if session is not None else None
+
+
+async def _finish(work: Coroutine[object, object, None]) -> None:
+    """Wait for the end of *work* even when cancelled, and only then be cancelled.
+
+    A task of its own, since the shield of a cancel scope does not hold off `Task.cancel`, which
+    `asyncio.timeout` and library users call: the store would keep what nobody is shown.
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled from (task.exception() if not task.cancelled() else None)
+    task.result()
 
 
 def _remembered(hints: Resolution) -> tuple[tuple[str, str], ...]:

@@ -48,6 +48,8 @@ __all__ = [
 _SYSTEM_DIRECTORIES = ("/bin", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/usr", "/Applications", "/System")
 """Where programs live and nobody's project does; a hint that points here is an application's own directory."""
 
+_FIRST_ROOT = "root 1"
+
 
 @dataclass(frozen=True, slots=True)
 class SessionClaim:
@@ -189,7 +191,7 @@ def _hints(signs: Signs) -> Iterator[Hint]:
     """Yield the hints in the order in which they are believed."""
     yield from (hint for hint in signs.hints if hint.source is Source.META)
     for number, uri in enumerate(signs.roots.uris, start=1):
-        yield Hint(Source.ROOTS, f"root {number}", path_of_root(uri) or uri)
+        yield Hint(Source.ROOTS, f"root {number}", path_of_root(uri) or uri)  # the first is `_FIRST_ROOT`
     yield from (hint for hint in signs.hints if hint.source is not Source.META)
 
 
@@ -215,17 +217,19 @@ def _sift(
 
 
 def _from_hints(signs: Signs, usable: Sequence[tuple[Hint, Place]], skipped: tuple[Skipped, ...]) -> Resolution:
-    roots = [(hint, place) for hint, place in usable if hint.source is Source.ROOTS]
-    meta_decides = bool(usable) and usable[0][0].source is Source.META
-    if not meta_decides:
+    deciding = usable
+    if signs.client_name in FIRST_ROOT_IS_WORKING_DIRECTORY:
+        deciding = [each for each in usable if each[0].source is not Source.ROOTS or each[0].detail == _FIRST_ROOT]
+    if not deciding or deciding[0][0].source is not Source.META:
         if signs.roots.answer is RootsAnswer.SILENT:
             return _unknown("the client did not answer the question for its roots", usable, skipped)
+        roots = [(hint, place) for hint, place in deciding if hint.source is Source.ROOTS]
         owners = {place.project.root if place.project else place.directory for _, place in roots}
-        if len(owners) > 1 and signs.client_name not in FIRST_ROOT_IS_WORKING_DIRECTORY:
+        if len(owners) > 1:
             return _unknown("the client's roots lie in several projects", roots, skipped, source=Source.ROOTS)
-    if not usable:
-        return _unknown("no sign names a directory", (), skipped)
-    hint, place = usable[0]
+    if not deciding:
+        return _unknown("no sign names a directory", usable, skipped)
+    hint, place = deciding[0]
     return Resolution(
         place=place,
         source=hint.source,
@@ -248,22 +252,19 @@ def _unknown(
         place=None,
         source=source,
         detail=why,
-        alternatives=tuple(_alternative(hint, place) for hint, place in candidates),
+        alternatives=_alternatives(candidates),
         skipped=skipped,
     )
 
 
-def _alternatives(usable: Sequence[tuple[Hint, Place]], chosen: Place) -> tuple[Alternative, ...]:
+def _alternatives(usable: Sequence[tuple[Hint, Place]], chosen: Place | None = None) -> tuple[Alternative, ...]:
     """Return what the signs that disagree with the answer name: each directory once, best sign first."""
     others: dict[str, Alternative] = {}
     for hint, place in usable:
-        if place.directory != chosen.directory:
-            others.setdefault(place.directory, _alternative(hint, place))
+        if chosen is None or place.directory != chosen.directory:
+            name = place.project.name if place.project else None
+            others.setdefault(place.directory, Alternative(place.directory, hint.source, hint.detail, name))
     return tuple(others.values())
-
-
-def _alternative(hint: Hint, place: Place) -> Alternative:
-    return Alternative(place.directory, hint.source, hint.detail, place.project.name if place.project else None)
 
 
 def _warnings(place: Place) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ class SessionContext:
         config_path: the project config in force, or None.
         project_id: None where no project owns the directory.
         project_root: the directory that owns it; of a worktree, the worktree.
-        signs: the hints seen when the directory was set, as `(source, directory)`.
+        signs: what the hints named when the directory was set, as `("source: which one", directory)`.
         set_at: when the directory was set, in seconds since the Unix epoch.
         last_used: last activity, in seconds since the Unix epoch.
         revision: +1 at every change; of two copies, the higher is the newer.
@@ -206,7 +206,7 @@ def mint_session_id() -> SessionId:
 
 
 def check_session_id(session_id: str) -> SessionId:
-    """Return *session_id* if it can be one: 1 to 128 letters, digits, `.`, `_` or `-`, no `.` or `-` first.
+    """Return *session_id* if it can be one: 1 to 128 letters, digits, `.`, `_` or `-`, a letter or digit first.
 
     Raises:
         SessionError: it cannot be one.
@@ -266,6 +266,10 @@ class SessionTable:
             raise error(session_id, ended.last_directory)
         raise UnknownSessionError(session_id)
 
+    def is_held(self, key: SessionKey) -> bool:
+        """Tell whether there is such a session, whoever's it is."""
+        return key in self._entries
+
     def is_taken(self, owner: Owner, session_id: SessionId) -> bool:
         """Tell whether *session_id* was ever used in the owner's sandbox, by anybody."""
         key = SessionKey(owner.sandbox, session_id)
@@ -314,11 +318,9 @@ class SessionTable:
         )
         return planned, before
 
-    def touch(self, key: SessionKey, *, now: float, seen: float) -> SessionTouched | None:
-        """Note that a session was used; return what to write behind, or None if it is gone."""
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
+    def touch(self, key: SessionKey, *, now: float, seen: float) -> SessionTouched:
+        """Note that a session, which is held, was used; return what to write behind."""
+        entry = self._entries[key]
         entry.session = replace(entry.session, last_used=max(now, entry.session.last_used))
         entry.seen = seen
         self._entries.move_to_end(key)

@@ -161,15 +161,16 @@ def connector_hints(facts: ConnectorFacts) -> tuple[Hint, ...]:
 def path_of_root(uri: str) -> str | None:
     """Return the path that a root's `file:` URI names, percent-decoded, or None if it names none here.
 
-    A host other than `localhost` is another machine's path. Source: RFC 8089; MCP client/roots.
+    A host other than `localhost` is another machine's path. A query or fragment, which such a URI
+    cannot have, is part of a path that was not encoded. Source: RFC 8089; MCP client/roots.
     """
+    if any(letter < " " for letter in uri):
+        return None  # urlsplit leaves some of these out, and the path would be another one
     try:
         parts = urlsplit(uri)
-    except ValueError:
+        path = unquote_to_bytes(parts.path).decode()
+    except ValueError:  # neither a URI, nor a path in UTF-8
         return None
-    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+    if parts.scheme != "file" or parts.netloc.lower() not in ("", "localhost") or parts.query or parts.fragment:
         return None
-    try:
-        return unquote_to_bytes(parts.path).decode()
-    except UnicodeDecodeError:
-        return None
+    return path

@@ -7,6 +7,7 @@ conversation goes on.
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,6 +23,7 @@ from mcp_types import (
     JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
+    RequestId,
     jsonrpc_message_adapter,
 )
 from pydantic import ValidationError
@@ -43,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 64 * 1024
 _WRITE_SECONDS = 15.0  # a client that takes nothing for so long is gone
+_LAST_ANSWERS_SECONDS = 5.0  # how long a client that has nothing more to say may wait for what it asked
 
 
 class LineTooLongError(Exception):
@@ -79,6 +82,48 @@ class LineReader:
             self._buffer += await self._stream.receive(_CHUNK_BYTES)
 
 
+class _Unanswered:
+    """The requests of one client that wait for their answer; listen streams, which go on until ended, apart."""
+
+    def __init__(self) -> None:
+        self._ids: set[tuple[type, RequestId]] = set()
+        self._listens: set[tuple[type, RequestId]] = set()
+        self._changed = anyio.Event()
+
+    def note_incoming(self, message: JSONRPCMessage) -> None:
+        match message:
+            case JSONRPCRequest(method="subscriptions/listen", id=request_id):
+                self._listens.add((type(request_id), request_id))
+            case JSONRPCRequest(id=request_id):
+                self._ids.add((type(request_id), request_id))
+            case JSONRPCNotification(
+                method="notifications/cancelled", params={"requestId": str() | int() as cancelled}
+            ):
+                self._settle(cancelled)  # a cancelled request is never answered
+            case _:
+                pass
+
+    def note_outgoing(self, message: JSONRPCMessage) -> None:
+        if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
+            self._settle(message.id)
+
+    async def wait_none(self, *, with_listens: bool = False) -> None:
+        while self._ids or (with_listens and self._listens):
+            self._changed = anyio.Event()
+            await self._changed.wait()
+
+    def forget(self) -> None:
+        """Nothing waits any more: the client is gone."""
+        self._ids.clear()
+        self._listens.clear()
+        self._changed.set()
+
+    def _settle(self, request_id: RequestId) -> None:
+        self._ids.discard((type(request_id), request_id))
+        self._listens.discard((type(request_id), request_id))
+        self._changed.set()
+
+
 class MessageWriter:
     """The SDK's write stream: one message, one line.
 
@@ -89,6 +134,7 @@ class MessageWriter:
     def __init__(self, stream: SocketStream, peer: Peer, boot: str) -> None:
         self._stream, self._peer, self._boot = stream, peer, boot
         self._turn = anyio.Lock(fast_acquire=True)
+        self.unanswered = _Unanswered()
 
     async def send(self, item: SessionMessage) -> None:
         """Write one message.
@@ -98,10 +144,11 @@ class MessageWriter:
         """
         for message in self._outgoing(item.message):
             await self._write(message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
+        self.unanswered.note_outgoing(item.message)
 
-    async def refuse(self, code: int, problem: str) -> None:
-        """Answer a line that is no message."""
-        error = JSONRPCError(jsonrpc="2.0", id=None, error=ErrorData(code=code, message=problem))
+    async def refuse(self, code: int, problem: str, *, request_id: str | int | None = None) -> None:
+        """Answer a line that is no message; whoever waits for *request_id* must hear of it."""
+        error = JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=problem))
         await self.send(SessionMessage(error))
 
     async def aclose(self) -> None:
@@ -162,11 +209,16 @@ class MessageReader:
         """Return the next message.
 
         Raises:
-            anyio.EndOfStream: the client ended its side.
+            anyio.EndOfStream: the client ended its side, and has its answers. The SDK cancels what is under
+                way at the end of the stream, so the end has to wait.
         """
         while True:
             try:
                 line = await self._lines.receive()
+            except anyio.EndOfStream:
+                with anyio.move_on_after(_LAST_ANSWERS_SECONDS):
+                    await self._writer.unanswered.wait_none()
+                raise
             except LineTooLongError:
                 await self._writer.refuse(INVALID_REQUEST, f"a message may have {MAX_LINE_BYTES} bytes at most")
                 raise anyio.EndOfStream from None
@@ -174,6 +226,7 @@ class MessageReader:
                 raise anyio.EndOfStream from None
             message = await self._parsed(line)
             if message is not None:
+                self._writer.unanswered.note_incoming(message)
                 return SessionMessage(message, self._metadata)
 
     async def aclose(self) -> None:
@@ -199,14 +252,16 @@ class MessageReader:
     async def _parsed(self, line: bytes) -> JSONRPCMessage | None:
         """Return the message of a line; None if there is none for us, and then its sender was told."""
         try:
-            content = from_json(line, allow_inf_nan=False)
+            content = _content_of(line)
         except ValueError:
-            await self._writer.refuse(PARSE_ERROR, "this line is not JSON in UTF-8")
+            request_id = _request_id_of(_read_leniently(line))
+            await self._writer.refuse(PARSE_ERROR, "this line is not JSON in UTF-8", request_id=request_id)
             return None
         try:
             message = jsonrpc_message_adapter.validate_python(content, by_name=False)
         except ValidationError:
-            await self._writer.refuse(INVALID_REQUEST, "this line is not a JSON-RPC 2.0 message")
+            request_id = _request_id_of(content)
+            await self._writer.refuse(INVALID_REQUEST, "this line is not a JSON-RPC 2.0 message", request_id=request_id)
             return None
         if isinstance(message, JSONRPCResponse | JSONRPCError):
             return self._answer(message)
@@ -220,6 +275,49 @@ class MessageReader:
             return None
         own = answered.removeprefix(self._own_prefix)
         return message.model_copy(update={"id": int(own) if own.isdecimal() else own})
+
+
+def _content_of(line: bytes) -> object:
+    """Return what a line of strict JSON holds.
+
+    Half of a surrogate pair is JSON, and a path may hold one; the fast parser refuses it.
+
+    Raises:
+        ValueError: it is not strict JSON in UTF-8.
+    """
+    try:
+        content: object = from_json(line, allow_inf_nan=False)
+    except ValueError:
+        if rb"\u" not in line:
+            raise
+        try:
+            content = json.loads(line.decode(), parse_constant=_refuse_constant)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+    return content
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _read_leniently(line: bytes) -> object:
+    """Return what a line that is not strict JSON was meant to hold, or None: enough to find its id."""
+    try:
+        content: object = json.loads(line.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    return content
+
+
+def _request_id_of(content: object) -> str | int | None:
+    """Return the id of what was meant as a request, or None."""
+    if not isinstance(content, dict) or "method" not in content:
+        return None
+    request_id = content.get("id")
+    if isinstance(request_id, str) and request_id.isprintable():  # half of a surrogate pair could not be written
+        return request_id
+    return request_id if isinstance(request_id, int) and not isinstance(request_id, bool) else None
 
 
 def _notification(method: str, **params: Any) -> JSONRPCNotification:
