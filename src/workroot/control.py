@@ -86,9 +86,12 @@ class Control:
         return {"sessions": [self._session(each) for each in self._sessions.all_sessions()]}
 
     async def _list_projects(self, query: str | None = None) -> dict[str, Any]:
+        _check(query, str)
         return {"projects": [_project(each) for each in self._sessions.projects.known(self._owner, query)]}
 
     async def _list_decisions(self, client: str | None = None, last: int | None = None) -> dict[str, Any]:
+        _check(client, str)
+        _check(last, int)
         found = self._decisions.of_owner(self._owner, client=client, last=last)
         return {"decisions": [_decision(each) for each in found]}
 
@@ -113,6 +116,11 @@ class Control:
             "revision": session.revision,
             "connected": self._sessions.is_connected(session),
         }
+
+
+def _check(argument: object, kind: type) -> None:
+    if argument is not None and not isinstance(argument, kind):
+        raise TypeError(f"{argument!r} is not {kind.__name__}")
 
 
 def _project(project: KnownProject) -> dict[str, Any]:

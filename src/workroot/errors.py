@@ -21,6 +21,7 @@ __all__ = [
     "DaemonUnavailableError",
     "DirectoryError",
     "ExpiredSessionError",
+    "NotStartedError",
     "ProjectUnknownError",
     "RendezvousError",
     "SessionError",
@@ -106,6 +107,15 @@ class SessionError(WorkrootError):
     def __init__(self, session_id: str, message: str) -> None:
         self.session_id = session_id
         super().__init__(message)
+
+
+class NotStartedError(WorkrootError):
+    """A manager was used before it knew what its store keeps; nothing changed."""
+
+    code = "not_started"
+
+    def __init__(self) -> None:
+        super().__init__("the session manager is not started: call start(), or use it as a context manager")
 
 
 class UnknownSessionError(SessionError):

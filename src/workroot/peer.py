@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workroot.core.sessions import Alias, Owner
     from workroot.core.signs import Hint, Roots
 
-__all__ = ["PEER_KEY", "Conversation", "Peer", "Resumption"]
+__all__ = ["PEER_KEY", "Conversation", "Peer", "Resumption", "RootsMemory"]
 
 PEER_KEY = "workroot.peer"
 """Where in the scope of an HTTP request its `Peer` is."""
@@ -31,7 +31,8 @@ class RootsMemory:
     Attributes:
         answered: it has answered once, so silence from now on means something.
         refused: it never answered or does not know the question; it is not asked again.
-        asking: set while the question is out; set when the answer is in `answer`.
+        asking: while the question is out, what fires when that ends; None otherwise.
+        answer: how the last question ended; None if whoever asked was cancelled.
     """
 
     answered: bool = False

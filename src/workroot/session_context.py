@@ -1,14 +1,12 @@
-"""`SessionContextManager`: the core in step with its store. Plan, persist, publish.
+"""`SessionContextManager`: who works where, asked and changed by many at once.
 
-A change is worked out in its session's turn, kept by the store, and shown only then; directory,
-config and project change together under one revision. Readers never wait: they take the published,
-frozen `SessionContext`, and what they are told about a directory is looked at anew.
+A change is made in its session's turn: worked out, kept by the store, and shown only then
+(`session_ledger`); directory, config and project change together under one revision. Readers never
+wait: they take the published, frozen `SessionContext`, and directories are looked at anew.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -19,42 +17,34 @@ import anyio
 
 from workroot.clock import SystemClock
 from workroot.core.projects import Place
-from workroot.core.resolution import Resolution, SessionClaim, claimed_session, decide, directories_of, signs_of
+from workroot.core.resolution import Resolution, SessionClaim, claimed_session, decide, directories_of, pinned_signs
 from workroot.core.sessions import (
     Alias,
-    AliasBound,
-    Change,
-    EndedForgotten,
     EndedSession,
     Ending,
     Owner,
     SessionContext,
-    SessionEnded,
     SessionId,
     SessionKey,
-    SessionSaved,
-    SessionTable,
     StoredState,
     check_session_id,
     mint_session_id,
 )
 from workroot.core.signs import Signs
 from workroot.errors import DirectoryError, SessionError
-from workroot.events import EventBus, ProjectsChanged, SessionMoved
-from workroot.events import SessionEnded as SessionEndedEvent
-from workroot.housekeeping import Housekeeping, WriteBehind
-from workroot.registry import ProjectRegistry
+from workroot.housekeeping import Housekeeping
+from workroot.session_ledger import SessionLedger
 from workroot.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator
     from types import TracebackType
 
     from workroot.core.ports import Clock, PlaceFinder, SessionStore
+    from workroot.events import EventBus
+    from workroot.registry import ProjectRegistry
 
 __all__ = ["LOCAL_OWNER", "Entered", "SessionContextManager"]
-
-logger = logging.getLogger(__name__)
 
 _SWEEP_BATCH = 500  # sessions ended in one commit
 
@@ -105,20 +95,27 @@ class SessionContextManager:
         ended_seconds: float = 30 * 24 * 3600,
         state: StoredState | None = None,
     ) -> None:
-        self._store, self._places, self._home = store, places, home
+        self._places, self._home = places, home
         self._clock = clock if clock is not None else SystemClock()
         self._idle_seconds, self._ended_seconds = idle_seconds, ended_seconds
-        self._sessions = SessionTable()
+        self._ledger = SessionLedger(store, self._clock, state)
+        self._sessions = self._ledger.sessions
         self._turns = Turns()
         self._connected: Counter[tuple[Owner, Alias]] = Counter()
-        self._behind = WriteBehind(store)
         self._housekeeping = Housekeeping(
             self._clock,
-            every=((sweep_seconds, self._housekeep), (write_behind_seconds, self._behind.flush)),
+            every=((sweep_seconds, self._housekeep), (write_behind_seconds, self._ledger.behind.flush)),
         )
-        self._state, self._loaded = state, False
-        self.projects = ProjectRegistry()
-        self.events = EventBus()
+
+    @property
+    def projects(self) -> ProjectRegistry:
+        """The projects that somebody has worked in."""
+        return self._ledger.projects
+
+    @property
+    def events(self) -> EventBus:
+        """Tells of each change, after it is kept."""
+        return self._ledger.events
 
     # Life
 
@@ -129,21 +126,13 @@ class SessionContextManager:
             StoreUnavailableError: the store cannot be read; nothing was started.
         """
         async with self._turns.take("start"):
-            if not self._loaded:
-                state = self._state if self._state is not None else await self._store.load()
-                self._state = None
-                wall, awake = self._clock.wall(), self._clock.awake()
-                seen = {session.key: awake - max(0.0, wall - session.last_used) for session in state.sessions}
-                self._sessions.load(state, seen=seen)
-                self.projects.load(state.projects)
-                self._loaded = True
-                logger.info("holding %d sessions", len(self._sessions))
+            await self._ledger.load()
             self._housekeeping.start()
 
     async def stop(self) -> None:
         """End the sweeper and write what was left to write. Idempotent; what is held stays readable."""
         await self._housekeeping.stop()
-        await self._behind.flush()
+        await self._ledger.behind.flush()
 
     async def __aenter__(self) -> SessionContextManager:
         """Start."""
@@ -176,7 +165,7 @@ class SessionContextManager:
         async with self._turns.take(SessionKey(owner.sandbox, known)):
             if self._sessions.is_taken(owner, known):
                 self._sessions.get(owner, known)
-            session, _ = await self._move(owner, known, await self._places.find(directory), signs=())
+            session, _ = await self._ledger.move(owner, known, await self._places.find(directory), signs=())
         return session
 
     async def get_working_directory(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> str | None:
@@ -200,9 +189,8 @@ class SessionContextManager:
             ClosedSessionError: it was closed.
             ExpiredSessionError: it was idle for too long.
         """
-        session = self._sessions.get(owner, check_session_id(session_id))
-        self._touch(session)
-        return session
+        self._ledger.touch(self._sessions.get(owner, check_session_id(session_id)))
+        return self._sessions.get(owner, check_session_id(session_id))
 
     def all_sessions(self) -> list[SessionContext]:
         """Return everybody's sessions, least recently used first; for the user whose daemon this is."""
@@ -228,7 +216,7 @@ class SessionContextManager:
             if not self._connected[name]:
                 del self._connected[name]
             if (session := self._sessions.of_alias(owner, alias)) is not None:
-                self._touch(session)
+                self._ledger.touch(session)
 
     async def resolve(self, owner: Owner, signs: Signs) -> Resolution:
         """Return where a call works, decided anew from its signs.
@@ -246,9 +234,9 @@ class SessionContextManager:
                 break  # else it moved, began or ended meanwhile: look again
         resolution = decide(signs, session, places, home=self._home)
         if session is not None:
-            self._touch(session)
+            self._ledger.touch(session)
         if resolution.place is not None:
-            self._note_project(owner, resolution.place)
+            self._ledger.note_project(owner, resolution.place)
         return resolution
 
     async def enter(self, owner: Owner, signs: Signs, directory: str) -> Entered:
@@ -260,22 +248,15 @@ class SessionContextManager:
             SignsDisagreeError: signs of equal authority name different sessions.
             StoreUnavailableError: nothing changed; the call may be repeated.
         """
-        claim = claimed_session(signs)
+        claim, signs = claimed_session(signs), replace(signs, directory=None)
         async with self._claimed_turn(owner, claim) as (session_id, alias):
             place = await self._places.find(directory)
-            hints = await self._hinted(signs)
-            session, before = await self._move(owner, session_id, place, signs=_remembered(hints), alias=alias)
-        now_there = decide(Signs(session_id=session_id), session, {place.directory: place}, home=self._home)
-        alternatives = tuple(other for other in signs_of(hints) if other.directory != place.directory)
-        return Entered(
-            resolution=replace(
-                now_there,
-                is_default_session=alias is not None,
-                alternatives=alternatives,
-                skipped=hints.skipped,
-            ),
-            before=before,
-        )
+            places = {hinted: await self._look(hinted) for hinted in directories_of(signs, None)}
+            pinned = pinned_signs(signs, places, home=self._home)
+            session, before = await self._ledger.move(owner, session_id, place, signs=pinned, alias=alias)
+        now_in = replace(signs, session_id=session_id)
+        resolution = decide(now_in, session, {**places, place.directory: place}, home=self._home)
+        return Entered(resolution=replace(resolution, is_default_session=alias is not None), before=before)
 
     async def close_session(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> EndedSession:
         """Forget a session for good.
@@ -286,7 +267,7 @@ class SessionContextManager:
         """
         known = check_session_id(session_id)
         async with self._turns.take(SessionKey(owner.sandbox, known)):
-            [ended] = await self._end([self._sessions.get(owner, known)], Ending.CLOSED)
+            [ended] = await self._ledger.end([self._sessions.get(owner, known)], Ending.CLOSED)
         return ended
 
     async def sweep(self) -> list[SessionId]:
@@ -300,14 +281,14 @@ class SessionContextManager:
             looked_at.update(session.key for session in batch)
             with self._turns.take_free_nowait(session.key for session in batch) as free:
                 unused = [each for each in batch if each.key in free and not self.is_connected(each)]
-                swept.extend(ended.session_id for ended in await self._end(unused, Ending.EXPIRED))
+                swept.extend(ended.session_id for ended in await self._ledger.end(unused, Ending.EXPIRED))
         return swept
 
     # Within
 
     async def _housekeep(self) -> None:
         await self.sweep()
-        await self._keep([EndedForgotten(self._clock.wall() - self._ended_seconds)])
+        await self._ledger.forget_ended(before=self._clock.wall() - self._ended_seconds)
 
     def _next_stale(self, looked_at: set[SessionKey]) -> list[SessionContext]:
         idle = self._sessions.idle(before=self._clock.awake() - self._idle_seconds)
@@ -341,110 +322,12 @@ class SessionContextManager:
                     session_id = mint_session_id()  # nobody knows it yet: it needs no turn
                 yield session_id, alias
 
-    async def _move(
-        self,
-        owner: Owner,
-        session_id: SessionId,
-        place: Place,
-        *,
-        signs: tuple[tuple[str, str], ...],
-        alias: Alias | None = None,
-    ) -> tuple[SessionContext, SessionContext | None]:
-        """Plan, persist, publish a session's move; the caller holds its turn."""
-        session, before = self._sessions.planned(owner, session_id, place, now=self._clock.wall(), signs=signs)
-        changes: list[Change] = [SessionSaved(session)]
-        if alias is not None and before is None:
-            changes.append(AliasBound(owner, alias, session_id))
-
-        def tell() -> None:
-            self._note_project(owner, place)
-            self.events.publish(SessionMoved(session, before))
-            logger.info("session %s works in %s", session_id, place.directory)
-
-        await self._keep(changes, tell)
-        return session, before
-
-    async def _end(self, sessions: Iterable[SessionContext], ending: Ending) -> list[EndedSession]:
-        """Plan, persist, publish the end of sessions; the caller holds their turns."""
-        ended_at = self._clock.wall()
-        endings = [
-            EndedSession(
-                session_id=session.session_id,
-                owner=session.owner,
-                last_directory=session.working_directory,
-                ending=ending,
-                ended_at=ended_at,
-            )
-            for session in sessions
-        ]
-
-        def tell() -> None:
-            for ended in endings:
-                self.events.publish(SessionEndedEvent(ended))
-                logger.info("session %s %s", ended.session_id, ended.ending)
-
-        await self._keep([SessionEnded(ended) for ended in endings], tell)
-        return endings
-
-    async def _keep(self, changes: Sequence[Change], tell: Callable[[], None] | None = None) -> None:
-        """Let the store keep changes, then show them and tell of them: all of it, cancelled or not, or nothing."""
-
-        async def keep() -> None:
-            await self._store.commit(changes)
-            self._sessions.apply(changes, seen=self._clock.awake())
-            if tell is not None:
-                tell()
-
-        if changes:
-            await _finish(keep())
-
     async def _look(self, directory: str) -> Place | DirectoryError:
         try:
             return await self._places.find(directory)
         except DirectoryError as error:
             return error
 
-    async def _hinted(self, signs: Signs) -> Resolution:
-        """Return what the hints alone would say: what a pin set now has to remember."""
-        hints = replace(signs, session_id=None, meta_session=None, header_session=None, alias=None, directory=None)
-        places = {directory: await self._look(directory) for directory in directories_of(hints, None)}
-        return decide(hints, None, places, home=self._home)
-
-    def _touch(self, session: SessionContext) -> None:
-        self._behind.note(self._sessions.touch(session.key, now=self._clock.wall(), seen=self._clock.awake()))
-
-    def _note_project(self, owner: Owner, place: Place) -> None:
-        if place.project is None:
-            return
-        seen, is_new = self.projects.note(owner, place.project, now=self._clock.wall())
-        if seen is not None:
-            self._behind.note(seen)
-        if is_new:
-            self.events.publish(ProjectsChanged(owner, place.project.project_id))
-
 
 def _version(session: SessionContext | None) -> tuple[SessionId, int] | None:
     return (session.session_id, session.revision) if session is not None else None
-
-
-async def _finish(work: Coroutine[object, object, None]) -> None:
-    """Wait for the end of *work* even when cancelled, and only then be cancelled.
-
-    A task of its own, since the shield of a cancel scope does not hold off `Task.cancel`, which
-    `asyncio.timeout` and library users call: the store would keep what nobody is shown.
-    """
-    task = asyncio.get_running_loop().create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError as error:
-                cancelled = error
-    if cancelled is not None:
-        raise cancelled from (task.exception() if not task.cancelled() else None)
-    task.result()
-
-
-def _remembered(hints: Resolution) -> tuple[tuple[str, str], ...]:
-    return tuple((f"{sign.source}: {sign.detail}", sign.directory) for sign in signs_of(hints))

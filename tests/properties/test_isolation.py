@@ -255,7 +255,10 @@ def test_changes_of_one_session_at_the_same_time_each_make_a_revision_of_their_o
     async def run() -> None:
         pause = Yielding(steps)
         store = YieldingStore(pause)
-        manager = SessionContextManager(store, YieldingPlaces(pause), clock=ManualClock())
+        manager = SessionContextManager(
+            store, YieldingPlaces(pause), clock=ManualClock(), state=StoredState(namespace="n")
+        )
+        await manager.start()
         editor = Alias("editor")
         first = (await manager.enter(ADA, Signs(alias=editor), "/a1/x")).resolution.session
         assert first is not None
@@ -292,5 +295,6 @@ def test_changes_of_one_session_at_the_same_time_each_make_a_revision_of_their_o
         assert len(shown) <= 1
         if shown and acknowledged:
             assert shown[0] == max(acknowledged, key=lambda each: (each.session_id != first.session_id, each.revision))
+        await manager.stop()
 
     asyncio.run(run())

@@ -16,7 +16,7 @@ from workroot.core.resolution import (
     claimed_session,
     decide,
     directories_of,
-    signs_of,
+    pinned_signs,
 )
 from workroot.core.sessions import Alias, Owner, SessionContext, SessionId
 from workroot.core.signs import Authority, Hint, Roots, RootsAnswer, Signs, Source
@@ -170,7 +170,7 @@ def test_the_best_sign_decides_and_the_others_are_kept_as_alternatives(rank: int
 
     assert answer_of(resolution) == RANKS[rank].answer
     assert resolution.authority is RANKS[rank].authority
-    hints_behind = [each.answer for each in RANKS[max(rank + 1, 2) : -1]]
+    hints_behind = [each.answer for each in RANKS[max(rank + 1, 2) : -1]] if rank else []
     assert [(each.directory, each.source, each.detail) for each in resolution.alternatives] == hints_behind
     assert resolution.skipped == ()
 
@@ -345,7 +345,7 @@ def test_signs_that_agree_with_the_answer_are_no_alternatives_and_others_are_nam
 
 
 def test_an_alternative_that_no_project_owns_has_none() -> None:
-    resolution = ask(Signs(directory="/work/argument", hints=(replace(CONNECTOR, directory="/work/bare"),)))
+    resolution = ask(Signs(hints=(META, replace(CONNECTOR, directory="/work/bare"))))
 
     assert resolution.alternatives == (Alternative("/work/bare", Source.CONNECTOR, "--directory"),)
 
@@ -363,8 +363,8 @@ def test_a_config_that_cannot_be_used_is_a_warning(monkeypatch: pytest.MonkeyPat
 def test_each_directory_is_asked_for_once_best_first() -> None:
     signs = replace(EVERYTHING, hints=(*EVERYTHING.hints, Hint(Source.CONNECTOR, "PWD", "/work/connector")))
 
-    assert directories_of(signs, PIN) == (
-        "/work/argument",
+    assert directories_of(signs, PIN) == ("/work/argument",), "what else is said cannot change the answer"
+    assert directories_of(replace(signs, directory=None), PIN) == (
         "/work/pin",
         "/work/meta",
         "/work/root",
@@ -374,16 +374,30 @@ def test_each_directory_is_asked_for_once_best_first() -> None:
     assert directories_of(Signs(), None) == ()
 
 
-def test_the_signs_behind_an_answer_are_the_deciding_one_and_the_others() -> None:
-    known = ask(Signs(roots=given_roots("file:///work/root"), hints=(CONNECTOR,)))
-    assert signs_of(known) == (
-        Alternative("/work/root", Source.ROOTS, "root 1", "root"),
-        Alternative("/work/connector", Source.CONNECTOR, "--directory", "connector"),
+def test_a_pin_remembers_every_usable_sign_of_the_client_even_those_that_agree() -> None:
+    signs = Signs(
+        roots=given_roots("file:///work/root"),
+        hints=(
+            CONNECTOR,
+            replace(CONNECTOR, detail="PWD"),
+            replace(CONNECTOR, directory=HOME),
+            Hint(Source.HEADER, "Workroot-Directory", "/work/header"),
+        ),
     )
 
-    ambiguous = ask(Signs(roots=given_roots("file:///work/root", "file:///work/second")))
-    assert signs_of(ambiguous) == ambiguous.alternatives
+    assert pinned_signs(signs, PLACES | {HOME: place(HOME)}, home=HOME) == (
+        ("roots: root 1", "/work/root"),
+        ("connector: --directory", "/work/connector"),
+        ("connector: PWD", "/work/connector"),
+    )
+    assert pinned_signs(Signs(), PLACES, home=HOME) == ()
 
-    bare = ask(Signs(hints=(replace(CONNECTOR, directory="/work/bare"),)))
-    assert signs_of(bare) == (Alternative("/work/bare", Source.CONNECTOR, "--directory"),)
-    assert signs_of(ask(Signs())) == ()
+
+def test_a_project_may_lie_where_programs_live() -> None:
+    inside, outside = place("/usr/src/app", project="app"), place("/usr/lib/editor")
+    hints = tuple(replace(CONNECTOR, directory=directory) for directory in ("/usr/lib/editor", "/usr/src/app"))
+
+    found = decide(Signs(hints=hints), None, {"/usr/src/app": inside, "/usr/lib/editor": outside}, home=HOME)
+
+    assert found.place == inside
+    assert [skipped.directory for skipped in found.skipped] == ["/usr/lib/editor"]

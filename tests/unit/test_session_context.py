@@ -31,6 +31,7 @@ from workroot.errors import (
     ClosedSessionError,
     DirectoryError,
     ExpiredSessionError,
+    NotStartedError,
     SessionError,
     SignsDisagreeError,
     StoreUnavailableError,
@@ -827,7 +828,9 @@ async def test_after_a_restart_all_is_as_it_was(prepared: World) -> None:
     world.clock.advance(1)
 
     assert sorted(fresh.all_sessions(), key=lambda session: session.key) == world.shown()
-    assert fresh.get_session("one", owner=ADA).last_used == 1_700_000_001.5
+    [one] = [session for session in fresh.all_sessions() if session.session_id == "one" and session.owner == ADA]
+    assert one.last_used == 1_700_000_001.5
+    assert fresh.get_session("one", owner=ADA).last_used == 1_700_000_002.5
     with pytest.raises(ClosedSessionError, match="it worked in /work/tool"):
         fresh.get_session("gone", owner=ADA)
     resolution = await fresh.resolve(ADA, Signs(alias=EDITOR))
@@ -1224,3 +1227,13 @@ async def test_of_a_held_gate_nothing_is_left(world: World) -> None:
     with anyio.fail_after(5):
         await world.manager.set_working_directory("one", "/work/app")
     assert all(gate.reached.is_set() for gate in gates)
+
+
+async def test_a_manager_that_was_not_started_changes_nothing(world: World) -> None:
+    idle = world.another()
+
+    with pytest.raises(NotStartedError, match=r"call start\(\)"):
+        await idle.set_working_directory("one", "/work/app", owner=ADA)
+
+    assert await idle.get_session_count() == 0
+    assert (await world.kept()).sessions == ()

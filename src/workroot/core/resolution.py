@@ -42,11 +42,11 @@ __all__ = [
     "claimed_session",
     "decide",
     "directories_of",
-    "signs_of",
+    "pinned_signs",
 ]
 
 _SYSTEM_DIRECTORIES = ("/bin", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/usr", "/Applications", "/System")
-"""Where programs live and nobody's project does; a hint that points here is an application's own directory."""
+"""Where programs live; a hint that points here, outside any project, is an application's own directory."""
 
 _FIRST_ROOT = "root 1"
 
@@ -129,9 +129,9 @@ def claimed_session(signs: Signs) -> SessionClaim:
 
 def directories_of(signs: Signs, session: SessionContext | None) -> tuple[str, ...]:
     """Return the directories that `decide` wants to know about, each once."""
-    named = [signs.directory] if signs.directory is not None else []
-    if session is not None:
-        named.append(session.working_directory)
+    if signs.directory is not None:
+        return (signs.directory,)
+    named: list[str] = [session.working_directory] if session is not None else []
     named.extend(hint.directory for hint in _hints(signs))
     return tuple(dict.fromkeys(named))
 
@@ -154,7 +154,7 @@ def decide(
     Raises:
         DirectoryError: the argument `directory`, or the session's pin, is not a usable directory.
     """
-    usable, skipped = _sift(_hints(signs), places, home)
+    usable, skipped = _sift(_hints(signs) if signs.directory is None else (), places, home)
     by_alias = session is not None and claimed_session(signs).by == "alias"
     if signs.directory is not None:
         explicit = Hint(Source.ARGUMENT, "directory", signs.directory, Authority.MODEL)
@@ -178,13 +178,17 @@ def decide(
     )
 
 
-def signs_of(hinted: Resolution) -> tuple[Alternative, ...]:
-    """Return all usable hints of an answer that rests on hints alone, the deciding one first."""
-    place = hinted.place
-    if place is None:
-        return hinted.alternatives
-    name = place.project.name if place.project else None
-    return (Alternative(place.directory, hinted.source, hinted.detail, name), *hinted.alternatives)
+def pinned_signs(
+    signs: Signs, places: Mapping[str, Place | DirectoryError], *, home: str
+) -> tuple[tuple[str, str], ...]:
+    """Return what a pin set now has to remember: every usable sign of the client's, as `(sign, directory)`.
+
+    A pin holds for as long as they stay the same; what a header says is believed less than a pin anyway.
+    """
+    usable, _ = _sift(_hints(signs), places, home)
+    return tuple(
+        (f"{hint.source}: {hint.detail}", place.directory) for hint, place in usable if hint.source is not Source.HEADER
+    )
 
 
 def _hints(signs: Signs) -> Iterator[Hint]:
@@ -207,7 +211,7 @@ def _sift(
             reason = place.problem
         elif place.directory == home:
             reason = "the home directory says nothing about a project"
-        elif place.directory == "/" or _is_below(place.directory, _SYSTEM_DIRECTORIES):
+        elif place.directory == "/" or (place.project is None and _is_below(place.directory, _SYSTEM_DIRECTORIES)):
             reason = "a system directory says nothing about a project"
         else:
             usable.append((hint, place))

@@ -1,0 +1,179 @@
+"""The sessions as they are shown, in step with the store: plan, persist, publish.
+
+Every change of a session goes through here: worked out from the table, kept by the store, and only
+then shown in the table and told to listeners, all of it or nothing. Callers hold the session's turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import anyio
+
+from workroot.core.sessions import (
+    Alias,
+    AliasBound,
+    Change,
+    EndedForgotten,
+    EndedSession,
+    Ending,
+    Owner,
+    SessionContext,
+    SessionEnded,
+    SessionId,
+    SessionSaved,
+    SessionTable,
+    StoredState,
+)
+from workroot.errors import NotStartedError
+from workroot.events import EventBus, ProjectsChanged, SessionMoved
+from workroot.events import SessionEnded as SessionEndedEvent
+from workroot.housekeeping import WriteBehind
+from workroot.registry import ProjectRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
+
+    from workroot.core.ports import Clock, SessionStore
+    from workroot.core.projects import Place
+
+__all__ = ["SessionLedger"]
+
+logger = logging.getLogger(__name__)
+
+
+class SessionLedger:
+    """What is shown, what is kept, and the one way from here to there.
+
+    Attributes:
+        sessions: what is shown; reading it needs no waiting.
+        projects: the projects that somebody has worked in.
+        events: tells of each change, after it is kept.
+        behind: what is written without anybody waiting.
+    """
+
+    def __init__(self, store: SessionStore, clock: Clock, state: StoredState | None = None) -> None:
+        self._store, self._clock = store, clock
+        self._state, self._is_loaded = state, False
+        self.sessions = SessionTable()
+        self.projects = ProjectRegistry()
+        self.events = EventBus()
+        self.behind = WriteBehind(store)
+
+    async def load(self) -> None:
+        """Take over what the store keeps; the second time there is nothing to do.
+
+        Raises:
+            StoreUnavailableError: it cannot be read; nothing was taken over.
+        """
+        if self._is_loaded:
+            return
+        state = self._state if self._state is not None else await self._store.load()
+        wall, awake = self._clock.wall(), self._clock.awake()
+        seen = {session.key: awake - max(0.0, wall - session.last_used) for session in state.sessions}
+        self.sessions.load(state, seen=seen)
+        self.projects.load(state.projects)
+        self._state, self._is_loaded = None, True
+        logger.info("holding %d sessions", len(self.sessions))
+
+    async def move(
+        self,
+        owner: Owner,
+        session_id: SessionId,
+        place: Place,
+        *,
+        signs: tuple[tuple[str, str], ...],
+        alias: Alias | None = None,
+    ) -> tuple[SessionContext, SessionContext | None]:
+        """Let a session work in *place*, and return it as it is now and as it was (None: it is new).
+
+        Args:
+            signs: what the pin has to remember.
+            alias: stands for the session from now on, if the session is new.
+        """
+        session, before = self.sessions.planned(owner, session_id, place, now=self._clock.wall(), signs=signs)
+        changes: list[Change] = [SessionSaved(session)]
+        if alias is not None and before is None:
+            changes.append(AliasBound(owner, alias, session_id))
+
+        def tell() -> None:
+            self.note_project(owner, place)
+            self.events.publish(SessionMoved(session, before))
+            logger.info("session %s works in %s", session_id, place.directory)
+
+        await self._keep(changes, tell)
+        return session, before
+
+    async def end(self, sessions: Iterable[SessionContext], ending: Ending) -> list[EndedSession]:
+        """End sessions for good, all in one commit, and return how they ended."""
+        ended_at = self._clock.wall()
+        endings = [
+            EndedSession(
+                session_id=session.session_id,
+                owner=session.owner,
+                last_directory=session.working_directory,
+                ending=ending,
+                ended_at=ended_at,
+            )
+            for session in sessions
+        ]
+
+        def tell() -> None:
+            for ended in endings:
+                self.events.publish(SessionEndedEvent(ended))
+                logger.info("session %s %s", ended.session_id, ended.ending)
+
+        await self._keep([SessionEnded(ended) for ended in endings], tell)
+        return endings
+
+    async def forget_ended(self, *, before: float) -> None:
+        """Forget how those sessions ended that did so before this time (seconds since the Unix epoch)."""
+        await self._keep([EndedForgotten(before)], lambda: None)
+
+    def touch(self, session: SessionContext) -> None:
+        """Note that a session is used; that is written behind."""
+        self.behind.note(self.sessions.touch(session.key, now=self._clock.wall(), seen=self._clock.awake()))
+
+    def note_project(self, owner: Owner, place: Place) -> None:
+        """Note that *owner* works in the project of *place*, if it has one; that is written behind."""
+        if place.project is None:
+            return
+        seen, is_new = self.projects.note(owner, place.project, now=self._clock.wall())
+        if seen is not None:
+            self.behind.note(seen)
+        if is_new:
+            self.events.publish(ProjectsChanged(owner, place.project.project_id))
+
+    async def _keep(self, changes: Sequence[Change], tell: Callable[[], None]) -> None:
+        """Let the store keep changes, then show them and tell of them: all of it, cancelled or not, or nothing."""
+        if not self._is_loaded:
+            raise NotStartedError
+
+        async def keep() -> None:
+            await self._store.commit(changes)
+            self.sessions.apply(changes, seen=self._clock.awake())
+            tell()
+
+        if changes:
+            await _finish(keep())
+
+
+async def _finish(work: Coroutine[object, object, None]) -> None:
+    """Wait for the end of *work* even when cancelled, and only then be cancelled.
+
+    A task of its own, since the shield of a cancel scope does not hold off `Task.cancel`, which
+    `asyncio.timeout` and library users call: the store would keep what nobody is shown.
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled from (task.exception() if not task.cancelled() else None)
+    task.result()
