@@ -26,7 +26,7 @@ from workroot.decisions import DecisionLog
 from workroot.drain import InFlight
 from workroot.errors import WorkrootError
 from workroot.identity import TokenFile, os_owner
-from workroot.instance import hold_instance, prepare_private_directory
+from workroot.instance import hold_instance
 from workroot.logs import open_log
 from workroot.mcp_face import McpFace
 from workroot.project_finder import ProjectFinder
@@ -63,11 +63,10 @@ def serve(settings: Settings, *, ready_fd: int | None = None) -> None:
     """
     os.chdir("/")  # no project's directory is ours, and none is kept from being removed
     state = str(settings.state_directory)
-    prepare_private_directory(state)
-    prepare_private_directory(rendezvous.run_directory(state))
-    prepare_private_directory(os.path.dirname(rendezvous.socket_path(state)))
+    rendezvous.make_private_directory(state)
+    rendezvous.prepare_meeting_place(state)
     with (
-        hold_instance(os.path.join(rendezvous.run_directory(state), "daemon.lock")),
+        hold_instance(rendezvous.instance_lock_path(state)),
         open_log(settings.log_path, settings.log_level, also_to=sys.stderr if sys.stderr.isatty() else None),
     ):
         try:
@@ -97,7 +96,7 @@ async def _serve(settings: Settings, ready_fd: int | None) -> None:
         parts.face.subscriptions.serve(tasks)
         parts.sessions.events.subscribe(parts.face.subscriptions.publish)
         address = await _start_http(settings, parts, tasks) if settings.http else None
-        listener = await _start_unix_socket(settings, parts, tasks, address)
+        listener, transport = await _start_unix_socket(settings, parts, tasks, address)
         logger.info("serving, pid %d", os.getpid())
         if ready_fd is not None:
             _say_ready(ready_fd)
@@ -108,7 +107,8 @@ async def _serve(settings: Settings, ready_fd: int | None) -> None:
         await listener.aclose()  # 1. no new clients
         parts.face.subscriptions.close()  # 2. listen streams end with their result
         with anyio.move_on_after(settings.drain_seconds):
-            await parts.in_flight.wait_idle()  # 3. requests in flight may finish
+            await parts.in_flight.wait_idle()  # 3. requests in flight may finish ...
+            await transport.wait_idle()  # ... and their answers arrive
         tasks.cancel_scope.cancel()  # 4. connections; then, leaving: sessions, store, lock
     logger.info("stopped")
 
@@ -138,7 +138,7 @@ async def _open_parts(settings: Settings) -> AsyncIterator[_Parts]:
 
 async def _start_unix_socket(
     settings: Settings, parts: _Parts, tasks: TaskGroup, http_url: str | None
-) -> SocketListener:
+) -> tuple[SocketListener, UnixSocketTransport]:
     """Let clients connect; the path is ours alone, since this process holds the instance lock."""
     state = str(settings.state_directory)
     path, boot, owner = rendezvous.socket_path(state), secrets.token_hex(4), os_owner()
@@ -162,7 +162,7 @@ async def _start_unix_socket(
     transport = UnixSocketTransport(parts.face, parts.sessions, owner=owner, boot=boot, control=control)
     listener = await SocketListener.from_socket(bind_unix_socket(path))
     tasks.start_soon(transport.serve, listener, tasks)
-    return listener
+    return listener, transport
 
 
 async def _start_http(settings: Settings, parts: _Parts, tasks: TaskGroup) -> str:

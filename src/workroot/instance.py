@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from workroot.errors import AlreadyRunningError, RendezvousError
+from workroot.errors import AlreadyRunningError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["hold_instance", "prepare_private_directory"]
-
-
-def prepare_private_directory(path: str) -> None:
-    """Make sure that *path* is a directory that this user alone can use; parents are made as needed.
-
-    Raises:
-        RendezvousError: somebody else owns it or may look into it. Nothing was changed.
-    """
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    with suppress(FileExistsError):
-        os.mkdir(path, 0o700)
-    status = os.lstat(path)
-    if not stat.S_ISDIR(status.st_mode):
-        raise RendezvousError(path, "is not a directory", "remove it and try again")
-    if status.st_uid != os.geteuid():
-        raise RendezvousError(path, f"belongs to user {status.st_uid}", "choose another WORKROOT_HOME")
-    if status.st_mode & 0o077:
-        raise RendezvousError(path, "is open to other users", f"run: chmod 700 {path}")
+__all__ = ["hold_instance"]
 
 
 @contextmanager

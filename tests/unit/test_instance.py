@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from workroot.errors import AlreadyRunningError, RendezvousError
-from workroot.instance import hold_instance, prepare_private_directory
+from workroot.errors import AlreadyRunningError
+from workroot.instance import hold_instance
 
 
 def open_descriptors(file: os.stat_result) -> list[int]:
@@ -76,42 +76,3 @@ def test_a_link_in_the_locks_place_is_not_followed(lock_path: str, tmp_path: Pat
     with pytest.raises(OSError, match="symbolic link"), hold_instance(lock_path):
         pass
     assert not target.exists()
-
-
-def test_a_private_directory_is_made_with_its_parents(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b" / "state"
-
-    prepare_private_directory(str(path))
-    prepare_private_directory(str(path))
-
-    assert stat.S_IMODE(path.stat().st_mode) == 0o700
-
-
-@pytest.mark.parametrize("mode", [0o750, 0o705, 0o777])
-def test_a_directory_that_others_may_use_is_refused_and_left_as_it_is(tmp_path: Path, mode: int) -> None:
-    path = tmp_path / "state"
-    path.mkdir()
-    path.chmod(mode)
-
-    with pytest.raises(RendezvousError, match="is open to other users; run: chmod 700"):
-        prepare_private_directory(str(path))
-    assert stat.S_IMODE(path.stat().st_mode) == mode
-
-
-def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    (tmp_path / "link").symlink_to(tmp_path)
-
-    for name in ("file", "link"):
-        with pytest.raises(RendezvousError, match="is not a directory"):
-            prepare_private_directory(str(tmp_path / name))
-
-
-def test_a_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "state"
-    path.mkdir(mode=0o700)
-    us = os.geteuid()
-    monkeypatch.setattr(os, "geteuid", lambda: us + 1)
-
-    with pytest.raises(RendezvousError, match=f"belongs to user {us}"):
-        prepare_private_directory(str(path))

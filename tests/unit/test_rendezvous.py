@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -115,3 +116,12 @@ def test_another_user_s_directory_is_refused(tmp_path: Path) -> None:
     os.chown(directory, 12345, -1)
     with pytest.raises(RendezvousError, match="12345"):
         rendezvous.check_private_directory(str(directory))
+
+
+def test_a_private_directory_is_made_with_its_parents(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "state"
+
+    rendezvous.make_private_directory(str(path))
+    rendezvous.make_private_directory(str(path))
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700

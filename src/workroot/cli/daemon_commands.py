@@ -161,10 +161,10 @@ def stop(context: click.Context, as_json: bool) -> None:
     """Stop the daemon, and wait until it is gone.
 
     Requests in flight may finish first. Sessions are kept; an editor that is still open starts the
-    daemon again at its next call. Exits 0 if no daemon was running, 1 if it is not gone after 10 s.
+    daemon again at once. Exits 0 if no daemon was running, 1 if it is not gone after 10 s.
     """
     state = rendezvous.state_directory()
-    lock_path = os.path.join(rendezvous.run_directory(state), "daemon.lock")
+    lock_path = rendezvous.instance_lock_path(state)
     try:
         with open_daemon() as daemon:
             pid = daemon.daemon.get("pid")

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
-from mcp_types import InputRequiredResult, ListRootsRequest, ListRootsResult
+from mcp_types import InputRequiredResult, ListRootsRequest, ListRootsResult, Result
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
-from pydantic import ValidationError
+from pydantic import BaseModel, FileUrl, TypeAdapter, ValidationError, field_serializer
 
 from workroot.core.signs import META_DIRECTORY, META_SESSION, Hint, Roots, RootsAnswer, Signs, Source, path_of_root
 from workroot.peer import PEER_KEY, Peer
 
 if TYPE_CHECKING:
-    from mcp.server.context import ServerRequestContext
+    from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
     from mcp_types import InputResponses
 
     from workroot.peer import RootsMemory
 
-__all__ = ["client_name", "is_handshake", "peer_of", "roots_of", "signs_of_call"]
+__all__ = ["client_name", "is_handshake", "keep_file_roots", "peer_of", "roots_of", "signs_of_call"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,31 @@ _ROOTS_SECONDS = 2.0  # how long a client may take to name its roots
 _ROOTS_KEY = "roots"
 
 _NO_ROOTS = Roots()
+
+# Editors also name roots of other kinds, such as `vscode-remote:`. The SDK takes an answer with one of them for
+# malformed as a whole, and the roots that are directories here would be lost with it.
+
+
+class _Root(BaseModel):
+    uri: str
+
+
+class _AnyRoots(Result):
+    """The answer to `roots/list`, whatever the kinds of its roots."""
+
+    roots: list[_Root]
+
+
+class _AnyRootsRequest(ListRootsRequest):
+    """`roots/list` as the client sees it; the SDK checks an answer by a method's name, and knows no such method."""
+
+    @field_serializer("method")
+    def _as_sent(self, _: str) -> str:
+        return "roots/list"
+
+
+_ANY_ROOTS_REQUEST = _AnyRootsRequest.model_construct(method="workroot/any_roots")
+_FILE_URL = TypeAdapter(FileUrl)
 
 
 def peer_of(ctx: ServerRequestContext[Any, Any]) -> Peer:
@@ -128,8 +154,8 @@ async def _asked(ctx: ServerRequestContext[Any, Any], memory: RootsMemory) -> Ro
 async def _ask(ctx: ServerRequestContext[Any, Any], memory: RootsMemory) -> Roots:
     try:
         result = await ctx.session.send_request(
-            ListRootsRequest(),
-            ListRootsResult,
+            _ANY_ROOTS_REQUEST,
+            _AnyRoots,
             request_read_timeout_seconds=_ROOTS_SECONDS,
             metadata=ServerMessageMetadata(related_request_id=ctx.request_id),
         )
@@ -143,7 +169,28 @@ async def _ask(ctx: ServerRequestContext[Any, Any], memory: RootsMemory) -> Root
     return _given(result)
 
 
-def _given(result: ListRootsResult) -> Roots:
+async def keep_file_roots(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Server middleware: of the roots that a repeated call of the modern era brings, keep those of files."""
+    responses = (ctx.params or {}).get("inputResponses")
+    if isinstance(responses, dict) and _ROOTS_KEY in responses:
+        answer = responses[_ROOTS_KEY]
+        roots = answer.get("roots") if isinstance(answer, dict) else None
+        kept = [{"uri": root["uri"]} for root in roots if _is_file_root(root)] if isinstance(roots, list) else []
+        ctx = replace(ctx, params={**(ctx.params or {}), "inputResponses": {**responses, _ROOTS_KEY: {"roots": kept}}})
+    return await call_next(ctx)
+
+
+def _is_file_root(root: object) -> bool:
+    if not isinstance(root, dict):
+        return False
+    try:
+        _FILE_URL.validate_python(root.get("uri"))
+    except ValidationError:
+        return False
+    return True
+
+
+def _given(result: ListRootsResult | _AnyRoots) -> Roots:
     return Roots(RootsAnswer.GIVEN, tuple(str(root.uri) for root in result.roots))
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import socket
+import stat
 import struct
 import sys
 from contextlib import ExitStack, suppress
@@ -70,7 +71,7 @@ def bind_unix_socket(path: str) -> socket.socket:
     """
     with suppress(FileNotFoundError):
         status = os.lstat(path)
-        if not os.path.stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+        if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
             raise RendezvousError(path, "is not a socket of this user", "remove it and try again")
         os.unlink(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -108,11 +109,17 @@ class UnixSocketTransport:
         self._boot, self._control = boot, control
         self._init_options = server.create_initialization_options()
         self.connections = 0
+        self._writers: set[MessageWriter] = set()
 
     async def serve(self, listener: SocketListener, tasks: TaskGroup) -> None:
         """Accept clients until the listener is closed; each is served by a task of *tasks*."""
         with suppress(anyio.ClosedResourceError):
             await listener.serve(self._serve_client, tasks)
+
+    async def wait_idle(self) -> None:
+        """Return when all clients have their answers; listen streams have to be told to end."""
+        for writer in tuple(self._writers):
+            await writer.unanswered.wait_none(with_listens=True)
 
     async def _serve_client(self, stream: SocketStream) -> None:
         self.connections += 1
@@ -157,11 +164,14 @@ class UnixSocketTransport:
             stack.enter_context(peer.conversation.open())
             if peer.alias is not None:
                 stack.enter_context(self._sessions.connected(peer.owner, peer.alias))
+            self._writers.add(writer)
             try:
                 await serve_dual_era_loop(
                     self._server, reader, writer, lifespan_state=None, init_options=self._init_options
                 )
             finally:
+                self._writers.discard(writer)
+                writer.unanswered.forget()
                 logger.info("connection of %s closed", _brief(peer))
 
     def _peer(self, hello: _Hello) -> Peer:
