@@ -23,7 +23,6 @@ from workroot import rendezvous
 from workroot.clock import SystemClock
 from workroot.control import Control
 from workroot.decisions import DecisionLog
-from workroot.drain import InFlight
 from workroot.errors import WorkrootError
 from workroot.identity import TokenFile, os_owner
 from workroot.instance import hold_instance
@@ -86,7 +85,6 @@ class _Parts:
     sessions: SessionContextManager
     decisions: DecisionLog
     face: McpFace
-    in_flight: InFlight
     stopping: anyio.Event
 
 
@@ -107,8 +105,7 @@ async def _serve(settings: Settings, ready_fd: int | None) -> None:
         await listener.aclose()  # 1. no new clients
         parts.face.subscriptions.close()  # 2. listen streams end with their result
         with anyio.move_on_after(settings.drain_seconds):
-            await parts.in_flight.wait_idle()  # 3. requests in flight may finish ...
-            await transport.wait_idle()  # ... and their answers arrive
+            await transport.wait_idle()  # 3. requests in flight may finish, and their answers arrive
         tasks.cancel_scope.cancel()  # 4. connections; then, leaving: sessions, store, lock
     logger.info("stopped")
 
@@ -116,7 +113,7 @@ async def _serve(settings: Settings, ready_fd: int | None) -> None:
 @asynccontextmanager
 async def _open_parts(settings: Settings) -> AsyncIterator[_Parts]:
     """Open what keeps the state, and build what answers from it."""
-    clock, in_flight, decisions = SystemClock(), InFlight(), DecisionLog()
+    clock, decisions = SystemClock(), DecisionLog()
     async with open_sqlite_store(settings.database_path) as store:
         state = await store.load()
         finder = ProjectFinder(state.namespace, config_names=settings.config_names)
@@ -132,8 +129,7 @@ async def _open_parts(settings: Settings) -> AsyncIterator[_Parts]:
             state=state,
         ) as sessions:
             face = McpFace(sessions, decisions, clock, show_recent=settings.show_recent_projects)
-            face.middleware.append(in_flight)
-            yield _Parts(sessions, decisions, face, in_flight, anyio.Event())
+            yield _Parts(sessions, decisions, face, anyio.Event())
 
 
 async def _start_unix_socket(

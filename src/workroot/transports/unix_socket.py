@@ -108,8 +108,12 @@ class UnixSocketTransport:
         self._server, self._sessions, self._owner = server, sessions, owner
         self._boot, self._control = boot, control
         self._init_options = server.create_initialization_options()
-        self.connections = 0
         self._writers: set[MessageWriter] = set()
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected; those who only ask for the daemon's state do not count."""
+        return len(self._writers)
 
     async def serve(self, listener: SocketListener, tasks: TaskGroup) -> None:
         """Accept clients until the listener is closed; each is served by a task of *tasks*."""
@@ -122,7 +126,6 @@ class UnixSocketTransport:
             await writer.unanswered.wait_none(with_listens=True)
 
     async def _serve_client(self, stream: SocketStream) -> None:
-        self.connections += 1
         try:
             async with stream:
                 if _peer_uid(stream) != os.geteuid():
@@ -133,8 +136,6 @@ class UnixSocketTransport:
             logger.debug("a client hung up")
         except Exception:  # a boundary: one client's fault ends that client's task only
             logger.exception("a connection failed")
-        finally:
-            self.connections -= 1
 
     async def _converse(self, stream: SocketStream) -> None:
         lines = LineReader(stream)
