@@ -1,6 +1,6 @@
 """The projects that somebody has worked in, as one daemon remembers them.
 
-Memory serves the reads; what is new is handed out to be written behind.
+Memory serves the reads; what is new is handed out to be kept.
 """
 
 from __future__ import annotations
@@ -28,20 +28,15 @@ class ProjectRegistry:
     def load(self, seen: Iterable[ProjectSeen]) -> None:
         """Take over what a store kept."""
         for each in seen:
-            self._known.setdefault(each.owner, {})[each.project.root] = each.project
+            self.put(each)
 
     def count(self) -> int:
         """Return how many projects are known in all, each root of each owner counted."""
         return sum(len(roots) for roots in self._known.values())
 
-    def note(self, owner: Owner, project: Project, *, now: float) -> tuple[ProjectSeen | None, bool]:
-        """Note that *owner* works in *project*.
-
-        Returns:
-            What to write behind, if anything, and whether the project is new or changed.
-        """
-        roots = self._known.setdefault(owner, {})
-        before = roots.get(project.root)
+    def planned(self, owner: Owner, project: Project, *, now: float) -> tuple[ProjectSeen | None, bool]:
+        """Return what to keep of *owner* working in *project* now, if anything, and whether it is new or changed."""
+        before = self._known.get(owner, {}).get(project.root)
         known = KnownProject(
             project_id=project.project_id,
             name=project.name,
@@ -56,8 +51,11 @@ class ProjectRegistry:
         )
         if not changed and before is not None and now - before.seen_at < _FRESH_SECONDS:
             return None, False
-        roots[project.root] = known
         return ProjectSeen(owner, known), changed
+
+    def put(self, seen: ProjectSeen) -> None:
+        """Know a project from now on."""
+        self._known.setdefault(seen.owner, {})[seen.project.root] = seen.project
 
     def known(self, owner: Owner, query: str | None = None) -> list[KnownProject]:
         """Return the owner's projects, latest seen first; with *query* those whose name, id or root holds it."""

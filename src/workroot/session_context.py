@@ -236,7 +236,7 @@ class SessionContextManager:
         if session is not None:
             self._ledger.touch(session)
         if resolution.place is not None:
-            self._ledger.note_project(owner, resolution.place)
+            await self._ledger.note_project(owner, resolution.place)
         return resolution
 
     async def enter(self, owner: Owner, signs: Signs, directory: str) -> Entered:

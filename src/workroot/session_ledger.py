@@ -20,6 +20,7 @@ from workroot.core.sessions import (
     EndedSession,
     Ending,
     Owner,
+    ProjectSeen,
     SessionContext,
     SessionEnded,
     SessionId,
@@ -27,7 +28,7 @@ from workroot.core.sessions import (
     SessionTable,
     StoredState,
 )
-from workroot.errors import NotStartedError
+from workroot.errors import NotStartedError, StoreUnavailableError
 from workroot.events import EventBus, ProjectsChanged, SessionMoved
 from workroot.events import SessionEnded as SessionEndedEvent
 from workroot.housekeeping import WriteBehind
@@ -97,9 +98,12 @@ class SessionLedger:
         changes: list[Change] = [SessionSaved(session)]
         if alias is not None and before is None:
             changes.append(AliasBound(owner, alias, session_id))
+        seen, is_new = self._planned_project(owner, place)
+        if seen is not None:
+            changes.append(seen)
 
         def tell() -> None:
-            self.note_project(owner, place)
+            self._show_project(seen, is_new=is_new)
             self.events.publish(SessionMoved(session, before))
             logger.info("session %s works in %s", session_id, place.directory)
 
@@ -136,15 +140,34 @@ class SessionLedger:
         """Note that a session is used; that is written behind."""
         self.behind.note(self.sessions.touch(session.key, now=self._clock.wall(), seen=self._clock.awake()))
 
-    def note_project(self, owner: Owner, place: Place) -> None:
-        """Note that *owner* works in the project of *place*, if it has one; that is written behind."""
-        if place.project is None:
+    async def note_project(self, owner: Owner, place: Place) -> None:
+        """Note that *owner* works in the project of *place*, if it has one.
+
+        A new project is kept at once, or, if the store is away, as soon as it is back; when somebody last
+        worked in a known one is written behind.
+        """
+        seen, is_new = self._planned_project(owner, place)
+        if seen is None:
             return
-        seen, is_new = self.projects.note(owner, place.project, now=self._clock.wall())
-        if seen is not None:
-            self.behind.note(seen)
         if is_new:
-            self.events.publish(ProjectsChanged(owner, place.project.project_id))
+            try:
+                await self._keep([seen], lambda: self._show_project(seen, is_new=True))
+                return
+            except StoreUnavailableError:
+                logger.warning("a new project waits to be kept")
+        self.behind.note(seen)
+        self._show_project(seen, is_new=is_new)
+
+    def _planned_project(self, owner: Owner, place: Place) -> tuple[ProjectSeen | None, bool]:
+        if place.project is None:
+            return None, False
+        return self.projects.planned(owner, place.project, now=self._clock.wall())
+
+    def _show_project(self, seen: ProjectSeen | None, *, is_new: bool) -> None:
+        if seen is not None:
+            self.projects.put(seen)
+            if is_new:
+                self.events.publish(ProjectsChanged(seen.owner, seen.project.project_id))
 
     async def _keep(self, changes: Sequence[Change], tell: Callable[[], None]) -> None:
         """Let the store keep changes, then show them and tell of them: all of it, cancelled or not, or nothing."""

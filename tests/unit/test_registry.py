@@ -32,12 +32,20 @@ TOOL = project("Tool", "/opt/tool", project_id="0c1c2c8e-0000-4000-8000-00000000
 def registry() -> ProjectRegistry:
     registry = ProjectRegistry()
     for number, each in enumerate([APP, WORKTREE, TOOL]):
-        registry.note(ADA, each, now=100.0 + number)
+        note(registry, ADA, each, now=100.0 + number)
     return registry
 
 
+def note(registry: ProjectRegistry, owner: Owner, seen: Project, *, now: float) -> tuple[ProjectSeen | None, bool]:
+    """Work in a project, as a session does."""
+    planned, is_new = registry.planned(owner, seen, now=now)
+    if planned is not None:
+        registry.put(planned)
+    return planned, is_new
+
+
 def test_a_project_is_written_when_it_is_new() -> None:
-    seen, is_new = ProjectRegistry().note(ADA, WORKTREE, now=100.0)
+    seen, is_new = note(ProjectRegistry(), ADA, WORKTREE, now=100.0)
 
     assert is_new
     assert seen == ProjectSeen(
@@ -56,7 +64,7 @@ def test_a_project_is_written_when_it_is_new() -> None:
 def test_a_project_seen_again_is_written_once_a_minute_and_is_not_new(
     registry: ProjectRegistry, later: float, written: bool
 ) -> None:
-    seen, is_new = registry.note(ADA, TOOL, now=102.0 + later)
+    seen, is_new = note(registry, ADA, TOOL, now=102.0 + later)
 
     assert (seen is not None) == written
     assert not is_new
@@ -71,7 +79,7 @@ def test_a_project_seen_again_is_written_once_a_minute_and_is_not_new(
     ],
 )
 def test_a_project_that_changed_is_written_at_once_and_is_news(registry: ProjectRegistry, changed: Project) -> None:
-    seen, is_new = registry.note(ADA, changed, now=100.5)
+    seen, is_new = note(registry, ADA, changed, now=100.5)
 
     assert seen is not None
     assert is_new
@@ -85,7 +93,7 @@ def test_a_project_that_changed_is_written_at_once_and_is_news(registry: Project
 
 def test_a_change_is_never_older_than_what_it_replaces(registry: ProjectRegistry) -> None:
     """A store keeps the latest seen: with a wall clock set back, the new name would be lost."""
-    seen, _ = registry.note(ADA, project("renamed", "/opt/tool"), now=-1.0)
+    seen, _ = note(registry, ADA, project("renamed", "/opt/tool"), now=-1.0)
 
     assert seen is not None
     assert seen.project.seen_at == 102.0
@@ -116,7 +124,7 @@ def test_an_owner_sees_its_own_projects_only(registry: ProjectRegistry, stranger
         registry.root_of(stranger, "Tool")
     assert caught.value.candidates == ()
 
-    registry.note(stranger, APP, now=1.0)
+    note(registry, stranger, APP, now=1.0)
     assert registry.count() == 4
     assert len(registry.known(ADA)) == 3
 
@@ -128,13 +136,13 @@ def test_of_several_worktrees_the_main_checkout_is_meant(registry: ProjectRegist
 
 def test_a_worktree_is_found_when_it_is_the_only_one() -> None:
     registry = ProjectRegistry()
-    registry.note(ADA, WORKTREE, now=1.0)
+    note(registry, ADA, WORKTREE, now=1.0)
 
     assert registry.root_of(ADA, "app") == "/work/fix"
 
 
 def test_a_name_that_two_projects_have_is_refused_with_both(registry: ProjectRegistry) -> None:
-    registry.note(ADA, project("Tool", "/srv/tool", project_id="0c1c2c8e-0000-4000-8000-000000000004"), now=200.0)
+    note(registry, ADA, project("Tool", "/srv/tool", project_id="0c1c2c8e-0000-4000-8000-000000000004"), now=200.0)
 
     with pytest.raises(ProjectUnknownError) as caught:
         registry.root_of(ADA, "Tool")
@@ -144,7 +152,7 @@ def test_a_name_that_two_projects_have_is_refused_with_both(registry: ProjectReg
 
 def test_an_unknown_name_is_refused_with_the_last_five(registry: ProjectRegistry) -> None:
     for number in range(4):
-        registry.note(ADA, project(f"p{number}", f"/p/{number}", project_id=f"id-{number}"), now=300.0 + number)
+        note(registry, ADA, project(f"p{number}", f"/p/{number}", project_id=f"id-{number}"), now=300.0 + number)
 
     with pytest.raises(ProjectUnknownError, match="no known project has the id or name 'nothing'") as caught:
         registry.root_of(ADA, "nothing")
@@ -158,4 +166,4 @@ def test_what_a_store_kept_is_known_again(registry: ProjectRegistry) -> None:
     again.load(ProjectSeen(ADA, known) for known in registry.known(ADA))
 
     assert again.known(ADA) == registry.known(ADA)
-    assert again.note(ADA, TOOL, now=103.0) == (None, False)
+    assert note(again, ADA, TOOL, now=103.0) == (None, False)

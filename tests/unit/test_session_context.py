@@ -21,6 +21,7 @@ from workroot.core.sessions import (
     EndedForgotten,
     Ending,
     Owner,
+    ProjectSeen,
     SessionContext,
     SessionEnded,
     SessionSaved,
@@ -841,7 +842,7 @@ async def test_after_a_restart_all_is_as_it_was(prepared: World) -> None:
     await fresh.stop()
 
 
-async def test_last_use_and_projects_are_written_behind(living_world: World) -> None:
+async def test_the_time_of_last_use_is_written_behind(living_world: World) -> None:
     world, manager = living_world, living_world.manager
     await manager.set_working_directory("one", "/work/app", owner=ADA)
     set_at = world.clock.wall()
@@ -851,14 +852,38 @@ async def test_last_use_and_projects_are_written_behind(living_world: World) -> 
     assert manager.get_session("one", owner=ADA).last_used == set_at + 1
     assert world.store.commits == []
     kept = await world.kept()
-    assert (kept.sessions[0].last_used, kept.projects) == (set_at, ())
+    assert kept.sessions[0].last_used == set_at
 
     await world.pass_time(1.0)
 
-    kept = await world.kept()
-    assert kept.sessions[0].last_used == set_at + 1
-    assert [seen.project.name for seen in kept.projects] == ["app"]
+    assert (await world.kept()).sessions[0].last_used == set_at + 1
     assert len(world.store.commits) == 1
+
+
+async def test_a_new_project_is_kept_before_it_is_named(world: World, manager: SessionContextManager) -> None:
+    await manager.set_working_directory("one", "/work/app", owner=ADA)
+    assert [seen.project.name for seen in (await world.kept()).projects] == ["app"]
+
+    await manager.resolve(ADA, Signs(directory="/work/tool"))
+    assert [seen.project.name for seen in (await world.kept()).projects] == ["app", "tool"]
+
+    commits = len(world.store.commits)
+    await manager.resolve(ADA, Signs(directory="/work/tool"))
+    assert len(world.store.commits) == commits, "known already, and just seen"
+
+
+async def test_a_project_is_answered_though_the_store_is_away_and_kept_when_it_is_back(
+    world: World, manager: SessionContextManager
+) -> None:
+    world.store.fail(StoreUnavailableError("the disk is full"))
+
+    found = await manager.resolve(ADA, Signs(directory="/work/tool"))
+
+    assert found.place is not None
+    assert [project.name for project in manager.projects.known(ADA)] == ["tool"]
+    assert (await world.kept()).projects == ()
+    await manager.stop()
+    assert [seen.project.name for seen in (await world.kept()).projects] == ["tool"]
 
 
 async def test_a_caller_that_has_loaded_the_store_hands_on_what_it_saw(prepared: World) -> None:
@@ -1203,6 +1228,7 @@ async def test_listeners_are_told_of_each_change_after_it_was_kept(
     ]
     assert [type(change) for commit in world.store.commits for change in commit] == [
         SessionSaved,
+        ProjectSeen,
         SessionSaved,
         SessionEnded,
     ]
