@@ -20,7 +20,7 @@ from workroot.errors import DirectoryError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from workroot.core.sessions import Change, StoredState
+    from workroot.core.changes import Change, StoredState
 
 __all__ = ["DAY", "HOUR", "FakePlaces", "Gate", "HeldStore", "ManualClock", "place"]
 

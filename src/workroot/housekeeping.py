@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from workroot.core.sessions import ProjectSeen, SessionTouched
+from workroot.core.changes import ProjectSeen, SessionTouched
 from workroot.errors import ChangeRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workroot.core.changes import ProjectSeen
 from workroot.core.projects import Directory, KnownProject, Project
-from workroot.core.sessions import Owner, ProjectSeen
+from workroot.core.sessions import Owner
 from workroot.errors import ProjectUnknownError
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from workroot.clock import SystemClock
+from workroot.core.changes import StoredState
 from workroot.core.projects import Place
 from workroot.core.resolution import Resolution, SessionClaim, claimed_session, decide, directories_of, pinned_signs
 from workroot.core.sessions import (
@@ -26,7 +27,6 @@ from workroot.core.sessions import (
     SessionContext,
     SessionId,
     SessionKey,
-    StoredState,
     check_session_id,
     mint_session_id,
 )

@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from workroot.core.sessions import (
-    Alias,
+from workroot.core.changes import (
     AliasBound,
     Change,
     EndedForgotten,
+    ProjectSeen,
+    SessionEnded,
+    SessionSaved,
+    StoredState,
+)
+from workroot.core.session_table import SessionTable
+from workroot.core.sessions import (
+    Alias,
     EndedSession,
     Ending,
     Owner,
-    ProjectSeen,
     SessionContext,
-    SessionEnded,
     SessionId,
-    SessionSaved,
-    SessionTable,
-    StoredState,
 )
 from workroot.errors import NotStartedError, StoreUnavailableError
 from workroot.events import EventBus, ProjectsChanged, SessionMoved

@@ -9,22 +9,24 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from workroot.core.projects import Directory, KnownProject, ProjectId
-from workroot.core.sessions import (
-    Alias,
+from workroot.core.changes import (
     AliasBound,
     Change,
     EndedForgotten,
+    ProjectSeen,
+    SessionEnded,
+    SessionSaved,
+    SessionTouched,
+)
+from workroot.core.projects import Directory, KnownProject, ProjectId
+from workroot.core.sessions import (
+    Alias,
     EndedSession,
     Ending,
     Owner,
-    ProjectSeen,
     SessionContext,
-    SessionEnded,
     SessionId,
     SessionKey,
-    SessionSaved,
-    SessionTouched,
 )
 from workroot.errors import ChangeRefusedError, StoreError
 

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes import HOUR, FakePlaces, ManualClock, place
+from workroot.core.changes import Change, StoredState
 from workroot.core.projects import Place
-from workroot.core.sessions import Alias, Change, Owner, SessionContext, StoredState
+from workroot.core.sessions import Alias, Owner, SessionContext
 from workroot.core.signs import Hint, Signs, Source
 from workroot.errors import ClosedSessionError, ExpiredSessionError, UnknownSessionError
 from workroot.session_context import SessionContextManager

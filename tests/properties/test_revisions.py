@@ -19,7 +19,14 @@ from hypothesis.stateful import (
 )
 
 from fakes import DAY, FakePlaces, HeldStore, ManualClock, place
-from workroot.core.sessions import Alias, Ending, Owner, SessionContext, SessionId, SessionKey
+from workroot.core.sessions import (
+    Alias,
+    Ending,
+    Owner,
+    SessionContext,
+    SessionId,
+    SessionKey,
+)
 from workroot.core.signs import Signs
 from workroot.errors import (
     ClosedSessionError,

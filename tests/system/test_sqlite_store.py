@@ -1,6 +1,6 @@
 """The store on disk, with real files, real processes and real faults."""
 
-# ruff: noqa: ASYNC240 -- a test may wait for its own temporary directory
+
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ import anyio
 import pytest
 from anyio.streams.text import TextReceiveStream
 
+from workroot.core.changes import (
+    AliasBound,
+    EndedForgotten,
+    ProjectSeen,
+    SessionEnded,
+    SessionSaved,
+)
 from workroot.core.projects import Directory, KnownProject, ProjectId
 from workroot.core.sessions import (
     Alias,
-    AliasBound,
-    EndedForgotten,
     EndedSession,
     Ending,
     Owner,
-    ProjectSeen,
     SessionContext,
-    SessionEnded,
     SessionId,
-    SessionSaved,
 )
 from workroot.errors import StoreError, StoreInUseError, StoreTooNewError, StoreUnavailableError
 from workroot.storage.opening import put_in_force

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from workroot.core.sessions import Change, EndedForgotten
+from workroot.core.changes import Change, EndedForgotten
 from workroot.errors import ChangeRefusedError, StoreError, StoreUnavailableError
 from workroot.storage.commit_queue import CommitQueue
 

@@ -12,15 +12,13 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from fakes import Gate, HeldStore, ManualClock
+from workroot.core.changes import ProjectSeen, SessionSaved, SessionTouched
 from workroot.core.projects import Directory, KnownProject, ProjectId
 from workroot.core.sessions import (
     Owner,
-    ProjectSeen,
     SessionContext,
     SessionId,
     SessionKey,
-    SessionSaved,
-    SessionTouched,
 )
 from workroot.errors import StoreUnavailableError
 from workroot.housekeeping import Housekeeping, WriteBehind

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from workroot.errors import AlreadyRunningError
-from workroot.instance import hold_instance
+from workroot.instance import hold_instance, is_instance_held
 
 
 def open_descriptors(file: os.stat_result) -> list[int]:
@@ -76,3 +78,16 @@ def test_a_link_in_the_locks_place_is_not_followed(lock_path: str, tmp_path: Pat
     with pytest.raises(OSError, match="symbolic link"), hold_instance(lock_path):
         pass
     assert not target.exists()
+
+
+def test_who_only_looks_at_the_lock_does_not_keep_a_daemon_from_starting(lock_path: str) -> None:
+    assert not is_instance_held(lock_path)
+    with open(lock_path, "w") as looked_at:
+        fcntl.flock(looked_at, fcntl.LOCK_SH)
+        looking = threading.Timer(0.005, looked_at.close)
+        looking.start()
+
+        with hold_instance(lock_path):
+            assert is_instance_held(lock_path)
+        looking.join()
+    assert not is_instance_held(lock_path)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from workroot.core.changes import ProjectSeen
 from workroot.core.projects import Directory, KnownProject, Project, ProjectId
-from workroot.core.sessions import Owner, ProjectSeen
+from workroot.core.sessions import Owner
 from workroot.errors import ProjectUnknownError
 from workroot.registry import ProjectRegistry
 

@@ -18,7 +18,12 @@ from workroot.core.resolution import (
     directories_of,
     pinned_signs,
 )
-from workroot.core.sessions import Alias, Owner, SessionContext, SessionId
+from workroot.core.sessions import (
+    Alias,
+    Owner,
+    SessionContext,
+    SessionId,
+)
 from workroot.core.signs import Authority, Hint, Roots, RootsAnswer, Signs, Source
 from workroot.errors import DirectoryError, SignsDisagreeError
 

@@ -14,18 +14,20 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from fakes import DAY, HOUR, FakePlaces, Gate, HeldStore, ManualClock, place
+from workroot.core.changes import (
+    EndedForgotten,
+    ProjectSeen,
+    SessionEnded,
+    SessionSaved,
+    StoredState,
+)
 from workroot.core.projects import Directory, ProjectId
 from workroot.core.resolution import Alternative
 from workroot.core.sessions import (
     Alias,
-    EndedForgotten,
     Ending,
     Owner,
-    ProjectSeen,
     SessionContext,
-    SessionEnded,
-    SessionSaved,
-    StoredState,
 )
 from workroot.core.signs import Hint, Roots, RootsAnswer, Signs, Source
 from workroot.errors import (

@@ -7,23 +7,25 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from fakes import place
-from workroot.core.projects import Directory, KnownProject, ProjectId
-from workroot.core.sessions import (
-    Alias,
+from workroot.core.changes import (
     AliasBound,
     Change,
     EndedForgotten,
+    ProjectSeen,
+    SessionEnded,
+    SessionSaved,
+    SessionTouched,
+    StoredState,
+)
+from workroot.core.projects import Directory, KnownProject, ProjectId
+from workroot.core.session_table import SessionTable
+from workroot.core.sessions import (
+    Alias,
     EndedSession,
     Ending,
     Owner,
-    ProjectSeen,
     SessionContext,
-    SessionEnded,
     SessionId,
-    SessionSaved,
-    SessionTable,
-    SessionTouched,
-    StoredState,
     check_session_id,
     mint_session_id,
 )

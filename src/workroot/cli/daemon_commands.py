@@ -12,9 +12,10 @@ from workroot import __version__, rendezvous
 from workroot.cli.answers import Row, number, open_daemon, row, rows, text, texts
 from workroot.cli.exit_codes import ExitCode
 from workroot.cli.output import json_option, print_error, print_json, print_line, print_note
-from workroot.cli.process_end import is_lock_free, watch_process_end
+from workroot.cli.process_end import watch_process_end
 from workroot.cli.tables import ago, local_time, print_facts, print_table, short_session
 from workroot.errors import DaemonUnavailableError
+from workroot.instance import is_instance_held
 
 __all__ = ["connect", "serve", "sessions", "status", "stop", "sweep"]
 
@@ -173,7 +174,7 @@ def stop(context: click.Context, as_json: bool) -> None:
                     daemon.ask("stop")
                 is_gone = wait_end(time.monotonic() + _STOP_SECONDS)
     except DaemonUnavailableError as error:
-        if not is_lock_free(lock_path):
+        if is_instance_held(lock_path):
             print_error(context, error)
             context.exit(ExitCode.FAILED)
         if as_json:

@@ -6,7 +6,6 @@ another's by then; what is watched is a descriptor of the process, not its numbe
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import sys
@@ -15,10 +14,12 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from workroot.instance import is_instance_held
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["is_lock_free", "watch_process_end"]
+__all__ = ["watch_process_end"]
 
 _LOOK_SECONDS = 0.05
 
@@ -51,21 +52,6 @@ def watch_process_end(pid: int | None, lock_path: str) -> Iterator[Callable[[flo
         os.close(descriptor)
 
 
-def is_lock_free(lock_path: str) -> bool:
-    """Tell whether nobody holds the lock on *lock_path* at this moment."""
-    try:
-        descriptor = os.open(lock_path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
-
-
 def _wait_readable(descriptor: int, deadline: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
@@ -74,7 +60,7 @@ def _wait_readable(descriptor: int, deadline: float) -> bool:
 
 def _wait_lock_free(lock_path: str, deadline: float) -> bool:
     pause = threading.Event()  # waiting in flock itself has no deadline, and would take the lock from a new daemon
-    while not is_lock_free(lock_path):
+    while is_instance_held(lock_path):
         if time.monotonic() >= deadline:
             return False
         pause.wait(_LOOK_SECONDS)

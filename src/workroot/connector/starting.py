@@ -14,6 +14,7 @@ from time import monotonic
 
 from workroot.connector.meeting import connect_nowait
 from workroot.errors import DaemonStartError
+from workroot.instance import is_instance_held
 from workroot.rendezvous import (
     READY_WORD,
     daemon_environment,
@@ -67,7 +68,7 @@ def start_daemon(state: str, command: Sequence[str] = SERVE_COMMAND) -> Reaching
         while monotonic() < deadline:
             if connection := connect_nowait(state):
                 return connection
-            if _is_held(instance_lock_path(state)):
+            if is_instance_held(instance_lock_path(state)):
                 yield None, _LOOK_AGAIN_SECONDS  # its holder is starting and will answer, or stopping and will end
                 continue
             size = _size(log)
@@ -75,7 +76,7 @@ def start_daemon(state: str, command: Sequence[str] = SERVE_COMMAND) -> Reaching
             if connection := connect_nowait(state):
                 return connection  # ours, or one that somebody else started
             yield None, _LOOK_AGAIN_SECONDS  # the lock may be one that ours lets go of in these moments
-            if not _is_held(instance_lock_path(state)):
+            if not is_instance_held(instance_lock_path(state)):
                 raise DaemonStartError(log, _describe_failure(word, log, size))
         raise DaemonStartError(log, "a daemon that does not answer holds its lock")
     finally:
@@ -88,21 +89,6 @@ def _take_turn(lock: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _is_held(path: str) -> bool:
-    """Return whether a daemon holds the lock at *path*. Nobody but us starts one now, so looking disturbs none."""
-    try:
-        lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
 
 
 def _launch(command: Sequence[str], log: str, deadline: float) -> Generator[Pause, None, bytes | None]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from workroot.core.changes import Change, StoredState
     from workroot.core.projects import Place
-    from workroot.core.sessions import Change, StoredState
 
 __all__ = ["Clock", "PlaceFinder", "SessionStore"]
 

@@ -17,7 +17,7 @@ from workroot.errors import StoreError, StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from workroot.core.sessions import Change
+    from workroot.core.changes import Change
 
 __all__ = ["CommitQueue"]
 

@@ -23,7 +23,7 @@ from workroot.storage.transactions import transaction
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workroot.core.sessions import Change, StoredState
+    from workroot.core.changes import Change, StoredState
     from workroot.storage.schema import Migration
 
 __all__ = ["Database"]

@@ -12,27 +12,29 @@ from typing import TYPE_CHECKING, TypeVar
 
 from anyio.lowlevel import checkpoint
 
-from workroot.core.sessions import (
-    Alias,
+from workroot.core.changes import (
     AliasBound,
     Change,
-    EndedSession,
-    Owner,
     ProjectSeen,
-    SessionContext,
     SessionEnded,
-    SessionKey,
     SessionSaved,
     SessionTouched,
     StoredState,
+)
+from workroot.core.sessions import (
+    Alias,
+    EndedSession,
+    Owner,
+    SessionContext,
+    SessionKey,
 )
 from workroot.errors import ChangeRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from workroot.core.changes import EndedForgotten
     from workroot.core.projects import Directory
-    from workroot.core.sessions import EndedForgotten
 
 __all__ = ["MemoryStore"]
 

@@ -7,21 +7,23 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from workroot.core.projects import Directory, KnownProject, ProjectId
-from workroot.core.sessions import (
-    Alias,
+from workroot.core.changes import (
     AliasBound,
     Change,
-    EndedSession,
-    Ending,
-    Owner,
     ProjectSeen,
-    SessionContext,
     SessionEnded,
-    SessionId,
     SessionSaved,
     SessionTouched,
     StoredState,
+)
+from workroot.core.projects import Directory, KnownProject, ProjectId
+from workroot.core.sessions import (
+    Alias,
+    EndedSession,
+    Ending,
+    Owner,
+    SessionContext,
+    SessionId,
 )
 
 if TYPE_CHECKING:

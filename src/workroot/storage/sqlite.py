@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Sequence
 
-    from workroot.core.sessions import Change, StoredState
+    from workroot.core.changes import Change, StoredState
     from workroot.storage.schema import Migration
 
 __all__ = ["SqliteStore", "open_sqlite_store"]

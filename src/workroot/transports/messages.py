@@ -1,8 +1,7 @@
 """JSON-RPC messages as lines of a socket, in the shape of the streams that the SDK reads and writes.
 
-The SDK's own stdio loop has no limit to a line and repairs broken UTF-8 in silence. Here a line is at
-most 1 MiB of strict UTF-8 and strict JSON; one that is not is answered with an error, and the
-conversation goes on.
+The SDK's own stdio loop repairs broken UTF-8 in silence. Here a line is strict UTF-8 and strict JSON; one
+that is not is answered with an error, and the conversation goes on.
 """
 
 from __future__ import annotations
@@ -23,13 +22,14 @@ from mcp_types import (
     JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
-    RequestId,
     jsonrpc_message_adapter,
 )
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from workroot.rendezvous import MAX_LINE_BYTES
+from workroot.transports.lines import LineTooLongError
+from workroot.transports.unanswered import UnansweredRequests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,90 +38,14 @@ if TYPE_CHECKING:
     from anyio.abc import SocketStream
 
     from workroot.peer import Peer
+    from workroot.transports.lines import LineReader
 
-__all__ = ["LineReader", "LineTooLongError", "MessageReader", "MessageWriter"]
+__all__ = ["MessageReader", "MessageWriter"]
 
 logger = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 64 * 1024
 _WRITE_SECONDS = 15.0  # a client that takes nothing for so long is gone
 _LAST_ANSWERS_SECONDS = 5.0  # how long a client that has nothing more to say may wait for what it asked
-
-
-class LineTooLongError(Exception):
-    """The other side sent a line of more than 1 MiB: it does not speak this protocol."""
-
-
-class LineReader:
-    """Lines of a byte stream, without their newline."""
-
-    def __init__(self, stream: SocketStream) -> None:
-        self._stream = stream
-        self._buffer = bytearray()
-        self._searched = 0
-
-    async def receive(self) -> bytes:
-        """Return the next line that is not blank.
-
-        Raises:
-            anyio.EndOfStream: the stream ended; what came after the last newline is dropped.
-            LineTooLongError: a line is longer than 1 MiB.
-        """
-        while True:
-            end = self._buffer.find(b"\n", self._searched)
-            if end >= 0:
-                line = bytes(self._buffer[:end])
-                del self._buffer[: end + 1]
-                self._searched = 0
-                if line.strip():
-                    return line
-                continue
-            self._searched = len(self._buffer)
-            if self._searched > MAX_LINE_BYTES:
-                raise LineTooLongError
-            self._buffer += await self._stream.receive(_CHUNK_BYTES)
-
-
-class _Unanswered:
-    """The requests of one client that wait for their answer; listen streams, which go on until ended, apart."""
-
-    def __init__(self) -> None:
-        self._ids: set[tuple[type, RequestId]] = set()
-        self._listens: set[tuple[type, RequestId]] = set()
-        self._changed = anyio.Event()
-
-    def note_incoming(self, message: JSONRPCMessage) -> None:
-        match message:
-            case JSONRPCRequest(method="subscriptions/listen", id=request_id):
-                self._listens.add((type(request_id), request_id))
-            case JSONRPCRequest(id=request_id):
-                self._ids.add((type(request_id), request_id))
-            case JSONRPCNotification(
-                method="notifications/cancelled", params={"requestId": str() | int() as cancelled}
-            ):
-                self._settle(cancelled)  # a cancelled request is never answered
-            case _:
-                pass
-
-    def note_outgoing(self, message: JSONRPCMessage) -> None:
-        if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
-            self._settle(message.id)
-
-    async def wait_none(self, *, with_listens: bool = False) -> None:
-        while self._ids or (with_listens and self._listens):
-            self._changed = anyio.Event()
-            await self._changed.wait()
-
-    def forget(self) -> None:
-        """Nothing waits any more: the client is gone."""
-        self._ids.clear()
-        self._listens.clear()
-        self._changed.set()
-
-    def _settle(self, request_id: RequestId) -> None:
-        self._ids.discard((type(request_id), request_id))
-        self._listens.discard((type(request_id), request_id))
-        self._changed.set()
 
 
 class MessageWriter:
@@ -134,7 +58,7 @@ class MessageWriter:
     def __init__(self, stream: SocketStream, peer: Peer, boot: str) -> None:
         self._stream, self._peer, self._boot = stream, peer, boot
         self._turn = anyio.Lock(fast_acquire=True)
-        self.unanswered = _Unanswered()
+        self.unanswered = UnansweredRequests()
 
     async def send(self, item: SessionMessage) -> None:
         """Write one message.

@@ -28,7 +28,8 @@ from workroot.core.signs import ConnectorFacts, connector_hints
 from workroot.errors import RendezvousError, WorkrootError
 from workroot.peer import Peer, Resumption
 from workroot.rendezvous import ENVIRONMENT_SIGNS, hello_line, parse_hello
-from workroot.transports.messages import LineReader, LineTooLongError, MessageReader, MessageWriter
+from workroot.transports.lines import LineReader, LineTooLongError
+from workroot.transports.messages import MessageReader, MessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
