@@ -140,6 +140,7 @@ def _spawn_detached(command: Sequence[str], saying: int, errors: int) -> None:
 
 
 def _become(command: Sequence[str], saying: int, errors: int) -> None:
+    environment = daemon_environment()  # before the directory changes: WORKROOT_HOME may be relative to it
     # In an order in which no descriptor is overwritten before it is used, whichever numbers they have.
     nothing = os.open(os.devnull, os.O_RDWR)
     kept = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10) for descriptor in (nothing, nothing, errors, saying)]
@@ -151,7 +152,7 @@ def _become(command: Sequence[str], saying: int, errors: int) -> None:
     for name in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what is ignored stays so
         signal.signal(name, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    os.execve(command[0], list(command), daemon_environment())  # noqa: S606 -- no shell is what is wanted
+    os.execve(command[0], list(command), environment)  # noqa: S606 -- no shell is what is wanted
 
 
 def _size(path: str) -> int:
