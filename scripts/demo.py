@@ -101,8 +101,8 @@ async def demonstrate(places: Places) -> None:
 
         first_pid = int(status()["pid"])
         os.kill(first_pid, signal.SIGKILL)
-        while daemon_runs():
-            await asyncio.sleep(0.01)
+        while await asyncio.to_thread(daemon_runs):
+            pass  # a killed process takes some milliseconds to be gone
         console.print(f"Killed the daemon (SIGKILL to {first_pid}). Both clients simply ask again:\n")
         after = await where(modern, handshake)
         check_moved(after, places)

@@ -250,7 +250,6 @@ class Home:
             self.ask("stop")
         for process in self._left_processes():
             if not process.wait_end(5):
-                print("LEFT", process.pid, Path(f"/proc/{process.pid}/cmdline").read_bytes(), self.log[-3000:], file=sys.stderr)
                 process.signal(signal.SIGKILL)
                 process.wait_end(5)
             process.close()

@@ -1,7 +1,5 @@
 """The store on disk, with real files, real processes and real faults."""
 
-
-
 from __future__ import annotations
 
 import errno
