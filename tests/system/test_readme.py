@@ -145,7 +145,7 @@ async def test_the_picture_shows_the_parts_that_are_there(block: Block, user: Us
     assert Path(status["database"]).name in block.text
     assert status["http"] is None
     assert f"off at first: 127.0.0.1:{DEFAULT_PORT}/mcp" in block.text
-    assert status["connections"] == 3  # the command's own is one
+    assert status["connections"] == 2
     if sys.platform == "linux":
         assert (len(serves), len(connectors)) == (1, 2)
     for command in ("connect", "serve", "status"):

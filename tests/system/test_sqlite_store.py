@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.text import TextReceiveStream
 
 from workroot.core.changes import (
@@ -150,7 +151,8 @@ WRITING_CHILD = """
 import sys, anyio
 from dataclasses import replace
 from workroot.core.projects import Directory
-from workroot.core.sessions import Owner, SessionContext, SessionId, SessionSaved
+from workroot.core.changes import SessionSaved
+from workroot.core.sessions import Owner, SessionContext, SessionId
 from workroot.storage.sqlite import open_sqlite_store
 
 async def main():
@@ -633,7 +635,7 @@ async def test_a_database_locked_by_another_program_is_said_and_works_when_it_is
             async with await anyio.open_process([sys.executable, "-c", holding, str(path)]) as other:
                 assert other.stdout is not None
                 assert other.stdin is not None
-                assert await other.stdout.receive() == b"held\n"
+                assert await BufferedByteReceiveStream(other.stdout).receive_until(b"\n", 100) == b"held"
                 with pytest.raises(StoreUnavailableError, match="locked by another program"):
                     await store.commit([SessionSaved(numbered(1))])
                 await other.stdin.aclose()
