@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -76,7 +77,8 @@ def main() -> int:
         finally:
             subprocess.run([WORKROOT, "stop"], check=False, capture_output=True, timeout=30)
     console.print("\nAll as promised. To use it in Claude Code, paste this:\n")
-    console.print(f"claude mcp add --scope user workroot -- {WORKROOT} connect", soft_wrap=True)
+    add = ["claude", "mcp", "add", "--scope", "user", "workroot", "--", WORKROOT, "connect"]
+    console.print(shlex.join(add), soft_wrap=True, markup=False)
     return 0
 
 
