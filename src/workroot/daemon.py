@@ -70,12 +70,13 @@ def serve(settings: Settings, *, ready_fd: int | None = None) -> None:
     ):
         try:
             anyio.run(_serve, settings, ready_fd, backend_options={"use_uvloop": True})
-        except WorkrootError as error:
-            logger.error("the daemon cannot go on: %s", error)
-            raise
-        except BaseException:
-            logger.exception("the daemon fails")
-            raise
+        except BaseException as error:
+            cause = _only_cause(error)
+            if not isinstance(cause, WorkrootError):
+                logger.exception("the daemon fails")
+                raise
+            logger.error("the daemon cannot go on: %s", cause)
+            raise cause from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,13 @@ async def _stop_on_signal(stopping: anyio.Event, *, task_status: TaskStatus[None
         async for received in signals:
             logger.info("received %s", received.name)
             stopping.set()
+
+
+def _only_cause(error: BaseException) -> BaseException:
+    """Return what went wrong, out of the groups that task groups put around it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _real_home() -> str:

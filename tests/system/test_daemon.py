@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
 import pytest
-from real_daemon import DEADLINE_SECONDS, LEGACY, MODERN, MODERN_META, Home, Process, answer_of
+from real_daemon import DEADLINE_SECONDS, LEGACY, MODERN, MODERN_META, WORKROOT, Home, Process, answer_of
 
 
 def test_of_daemons_started_at_once_over_a_stale_socket_one_is_left(home: Home, is_full: bool) -> None:
@@ -135,4 +137,55 @@ async def test_a_relative_state_directory_is_the_same_for_connector_and_daemon(h
     async with home.open_client(era, home.top / "here") as client:
         await answer_of(client, "get_working_directory")
 
+    assert home.is_running()
+
+
+def test_a_port_that_somebody_else_uses_is_said_in_one_line(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        home.environment.update(WORKROOT_HTTP="1", WORKROOT_HTTP_PORT=str(port))
+
+        refused = home.run("serve")
+
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [refused.stderr.strip()]
+    assert f"127.0.0.1:{port} is used by another program; choose another" in refused.stderr
+    assert "Traceback" not in home.log
+
+
+def test_a_daemon_works_in_the_root_directory_wherever_it_was_started(home: Home) -> None:
+    project = home.repository("app")
+    daemon = subprocess.Popen([WORKROOT, "serve"], env=home.environment, cwd=project)
+    home.started.append(daemon)
+
+    home.wait_until(home.is_running, what="it serves")
+
+    assert os.readlink(f"/proc/{daemon.pid}/cwd") == "/"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_is_not_answered_even_where_the_modes_let_him_in(home: Home) -> None:
+    home.start()
+    path = Path(home.socket_path)
+    opened = {
+        each: each.stat().st_mode & 0o777 for each in (home.top, home.state, home.state / "run", path.parent, path)
+    }
+    stranger = (
+        "import os, socket, sys\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "with socket.socket(socket.AF_UNIX) as client:\n"
+        "    client.connect(sys.argv[1])\n"
+        "    print(client.recv(100))\n"
+    )
+    try:
+        for each in opened:
+            each.chmod(0o777)
+        told = subprocess.run(
+            [sys.executable, "-c", stranger, str(path)], capture_output=True, text=True, timeout=30, check=False
+        )
+    finally:
+        for each, mode in opened.items():
+            each.chmod(mode)
+
+    assert (told.stdout.strip(), told.stderr) == ("b''", "")
     assert home.is_running()

@@ -281,3 +281,13 @@ async def test_the_modern_era_keeps_no_roots_between_calls(shared: Home) -> None
 
     assert window.asked == 3
     assert Path(one).is_dir()
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_move_away_from_the_roots_shows_what_they_say(shared: Home, era: str) -> None:
+    root, elsewhere = shared.repository(f"left-{era}"), shared.repository(f"gone-to-{era}")
+
+    async with shared.open_client(era, roots=lambda: [root.as_uri()]) as client:
+        moved = await answer_of(client, "set_working_directory", directory=str(elsewhere))
+
+    assert [(other["directory"], other["source"]) for other in moved["alternatives"]] == [(str(root), "roots")]

@@ -1,0 +1,86 @@
+"""Lines of a socket as the SDK's messages."""
+
+from __future__ import annotations
+
+import json
+
+import anyio
+import anyio.lowlevel
+import pytest
+from anyio.abc import SocketStream
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCRequest, JSONRPCResponse
+
+from workroot.core.sessions import Owner
+from workroot.peer import Peer
+from workroot.transports.lines import LineReader
+from workroot.transports.messages import MessageReader, MessageWriter
+
+
+class Wire(SocketStream):
+    """What the other side says is given; what it is told is kept."""
+
+    def __init__(self, *said: bytes) -> None:
+        self._said = list(said)
+        self.told = b""
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        await anyio.lowlevel.checkpoint()
+        if not self._said:
+            raise anyio.EndOfStream
+        return self._said.pop(0)
+
+    async def send(self, item: bytes) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.told += item
+
+    async def send_eof(self) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    @property
+    def _raw_socket(self) -> None:  # type: ignore[override]  # there is none
+        return None
+
+
+def connect(wire: Wire, boot: str = "now") -> tuple[MessageReader, MessageWriter]:
+    peer = Peer(owner=Owner("uid:1"))
+    writer = MessageWriter(wire, peer, boot)
+    return MessageReader(LineReader(wire), writer, peer, boot), writer
+
+
+def answer(request_id: str) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": request_id, "result": {}}).encode() + b"\n"
+
+
+async def test_an_answer_to_this_daemon_arrives_and_one_to_an_earlier_daemon_does_not() -> None:
+    reader, _ = connect(Wire(answer("before:0"), answer("0"), answer("nowhere:0"), answer("now:0")))
+
+    arrived = [item.message async for item in reader]
+
+    assert arrived == [JSONRPCResponse(jsonrpc="2.0", id=0, result={})]
+
+
+async def test_a_request_to_the_client_carries_the_id_of_this_boot() -> None:
+    wire = Wire()
+    _, writer = connect(wire)
+
+    await writer.send(SessionMessage(JSONRPCRequest(jsonrpc="2.0", id=7, method="roots/list")))
+
+    assert json.loads(wire.told) == {"jsonrpc": "2.0", "id": "now:7", "method": "roots/list"}
+
+
+@pytest.mark.parametrize("cut", [1, 7, 64])
+async def test_messages_arrive_however_they_were_cut_and_blank_lines_say_nothing(cut: int) -> None:
+    said = b'\n{"jsonrpc":"2.0","id":1,"method":"ping"}\r\n \n{"jsonrpc":"2.0","id":"two","method":"ping"}\n{"half'
+    reader, writer = connect(Wire(*(said[start : start + cut] for start in range(0, len(said), cut))))
+    ids = []
+
+    async for item in reader:
+        assert isinstance(item.message, JSONRPCRequest)
+        ids.append(item.message.id)
+        await writer.send(SessionMessage(JSONRPCResponse(jsonrpc="2.0", id=item.message.id, result={})))
+
+    assert ids == [1, "two"]
