@@ -107,6 +107,7 @@ async def _serve(settings: Settings, ready_fd: int | None) -> None:
         parts.face.subscriptions.close()  # 2. listen streams end with their result
         with anyio.move_on_after(settings.drain_seconds):
             await transport.wait_idle()  # 3. requests in flight may finish, and their answers arrive
+        transport.give_up_writing()
         tasks.cancel_scope.cancel()  # 4. connections; then, leaving: sessions, store, lock
     logger.info("stopped")
 

@@ -89,7 +89,7 @@ class ProjectUnknownError(WorkrootError):
     def __init__(self, wanted: str, candidates: Sequence[str] = ()) -> None:
         self.wanted, self.candidates = wanted, tuple(candidates)
         known = f"; known: {', '.join(candidates)}" if candidates else ""
-        super().__init__(f"no known project has the id or name {wanted!r}{known}; list_projects shows all")
+        super().__init__(f"no known project has the id or name {wanted[:200]!r}{known}; list_projects shows all")
 
 
 # Sessions

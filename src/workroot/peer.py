@@ -71,7 +71,7 @@ class Resumption:
     """What a connector carried over from a connection to an earlier daemon.
 
     Attributes:
-        listens: ids of the `subscriptions/listen` requests that it sends again.
+        listens: ids of the `subscriptions/listen` requests that it sends again and that were acknowledged before.
     """
 
     listens: frozenset[str | int] = frozenset()

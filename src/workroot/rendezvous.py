@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import stat
 import sys
 
@@ -56,8 +57,9 @@ _LONGEST_SOCKET_PATH = 100  # sun_path is 108 bytes on Linux, 104 on macOS
 
 
 def home_directory(environment: Mapping[str, str] = os.environ) -> str:
-    """Return the user's home directory: HOME, or what the system's user table says."""
-    return environment.get("HOME") or os.path.expanduser("~")
+    """Return the user's home directory: HOME if it is an absolute path, else what the system's user table says."""
+    home = environment.get("HOME", "")
+    return home if os.path.isabs(home) else pwd.getpwuid(os.getuid()).pw_dir
 
 
 def state_directory(environment: Mapping[str, str] = os.environ) -> str:

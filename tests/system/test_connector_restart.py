@@ -170,6 +170,9 @@ def test_listens_are_sent_again_and_announced(daemon: FakeDaemon) -> None:
         connection = daemon.accept()
         assert connection.read_line() == LISTEN
         assert connection.read_id() == 1
+        acknowledged = {"_meta": {"io.modelcontextprotocol/subscriptionId": "listen-1"}, "notifications": {}}
+        connection.send(line_of(method="notifications/subscriptions/acknowledged", params=acknowledged))
+        assert client.read_message()["params"] == acknowledged
         daemon.restart()
         assert client.read_message()["id"] == 1
         connection = daemon.accept()

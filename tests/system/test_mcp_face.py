@@ -459,3 +459,13 @@ async def test_asking_where_one_is_opens_no_session(home: Home, era: str) -> Non
                 tasks.start_soon(client.call_tool, "get_working_directory", {})
 
         assert home.sessions() == {}
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_cursor_or_an_address_that_is_none_is_refused(shared: Home, era: str) -> None:
+    project = shared.repository(f"addressed-{era}")
+    async with shared.open_client(era, project) as client:
+        found = await answer_of(client, "get_working_directory")
+        assert "is not a cursor of this list" in await error_of(client, "list_projects", cursor="9" * 5000)
+        with pytest.raises(MCPError, match="no resource at"):
+            await client.read_resource(found["project_info"]["id"])

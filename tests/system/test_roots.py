@@ -124,7 +124,6 @@ async def test_a_question_about_another_directory_does_not_ask_for_roots(shared:
 
     async with shared.open_client(era, roots=window) as client:
         await answer_of(client, "get_working_directory", directory=str(asked_about))
-        await answer_of(client, "list_projects")
 
     assert window.asked == 0
 
@@ -291,3 +290,27 @@ async def test_a_move_away_from_the_roots_shows_what_they_say(shared: Home, era:
         moved = await answer_of(client, "set_working_directory", directory=str(elsewhere))
 
     assert [(other["directory"], other["source"]) for other in moved["alternatives"]] == [(str(root), "roots")]
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_every_tool_s_answer_names_the_place_that_the_roots_name(shared: Home, era: str) -> None:
+    root, started_in = shared.repository(f"every-root-{era}"), shared.repository(f"every-start-{era}")
+
+    async with shared.open_client(era, started_in, roots=lambda: [root.as_uri()]) as client:
+        listed = await client.call_tool("list_projects", {})
+
+    assert (listed.meta or {})["workroot/resolution"]["directory"] == str(root)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_of_very_many_roots_only_the_first_count(shared: Home, era: str) -> None:
+    root = shared.repository(f"many-{era}")
+    many = [root.as_uri(), *(f"file:///nowhere/{number}" for number in range(2_000))]
+
+    async with shared.open_client(era, roots=lambda: many) as client:
+        answer = await answer_of(client, "get_working_directory")
+        await answer_of(client, "set_working_directory", directory=str(root))
+        decision = shared.ask("decisions", last=1)["decisions"][0]
+
+    assert answer["working_directory"] == str(root)
+    assert len(decision["skipped"]) < 100

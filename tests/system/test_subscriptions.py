@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import anyio
@@ -10,7 +11,7 @@ import pytest
 from mcp.client.session import IncomingMessage
 from mcp.client.subscriptions import ResourceUpdated, Subscription
 from mcp.shared.exceptions import MCPDeprecationWarning
-from real_daemon import DEADLINE_SECONDS, ERAS, LEGACY, MODERN, MODERN_META, Home, RawClient, answer_of
+from real_daemon import DEADLINE_SECONDS, ERAS, LEGACY, MODERN, MODERN_META, Home, Process, RawClient, answer_of
 
 PROJECTS = "workroot://projects"
 
@@ -200,3 +201,20 @@ async def test_a_listen_stream_ends_with_its_result_when_the_daemon_is_stopped(h
 
     assert ended["id"] == "ear"
     assert ended["result"]["resultType"] == "complete"
+
+
+async def test_a_listen_that_the_dead_daemon_never_served_is_acknowledged_by_the_next(home: Home) -> None:
+    async with home.open_raw_connector(home.repository("unserved")) as client:
+        await client.call(1, "get_working_directory", meta=MODERN_META)
+        daemon = Process(home.ask("status")["pid"])
+        daemon.signal(signal.SIGSTOP)  # from here on it takes requests and answers none
+        ear = {"notifications": {"toolsListChanged": True}, "_meta": MODERN_META}
+        await client.send(id="ear", method="subscriptions/listen", params=ear)
+        await client.send(id=2, method="tools/list", params={"_meta": MODERN_META})
+        daemon.signal(signal.SIGKILL)
+        daemon.close()
+        first = await client.receive()
+        second = await client.receive()
+
+    methods = {message.get("method", message.get("id")) for message in (first, second)}
+    assert methods == {"notifications/subscriptions/acknowledged", 2}

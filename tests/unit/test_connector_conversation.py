@@ -23,6 +23,10 @@ def answer(request_id: int | str) -> bytes:
 INITIALIZE = call(0, "initialize")
 INITIALIZED = line_of(method="notifications/initialized")
 LISTEN = call("listen", "subscriptions/listen")
+ACKNOWLEDGED = line_of(
+    method="notifications/subscriptions/acknowledged",
+    params={"_meta": {"io.modelcontextprotocol/subscriptionId": "listen"}, "notifications": {}},
+)
 
 
 def cancel(request_id: int | str) -> bytes:
@@ -146,6 +150,7 @@ def test_a_request_with_the_id_of_the_opening_gets_its_own_answer(opened: Conver
 
 def test_listens_are_sent_again_under_their_ids_until_they_end(opened: Conversation) -> None:
     send(opened, LISTEN, call(3))
+    assert opened.add_daemon_line(ACKNOWLEDGED)
     for _ in range(2):
         assert ids_of(opened.lose_daemon()) in ([3], [])
         assert opened.listens == ["listen"]
@@ -163,10 +168,23 @@ def test_listens_are_sent_again_under_their_ids_until_they_end(opened: Conversat
     assert opened.listens == []
 
 
+def test_a_listen_that_was_never_acknowledged_is_not_announced(opened: Conversation) -> None:
+    send(opened, LISTEN)
+    opened.lose_daemon()
+    assert opened.listens == []  # else the daemon would swallow what the client still waits for
+    send_all(opened)
+    opened.add_daemon_line(answer(0))
+    assert send_all(opened) == [INITIALIZED, LISTEN]
+    assert opened.add_daemon_line(ACKNOWLEDGED)
+    opened.lose_daemon()
+    assert opened.listens == ["listen"]
+
+
 def test_a_cancelled_listen_is_not_sent_again(conversation: Conversation) -> None:
     send(conversation, LISTEN, cancel("listen"))
     assert conversation.lose_daemon() == []
     assert conversation.listens == []
+    assert send_all(conversation) == []
 
 
 def test_a_cancelled_request_gets_no_error(conversation: Conversation) -> None:

@@ -28,6 +28,7 @@ ALLOWED = {
     "json",
     "keyword",
     "operator",
+    "pwd",
     "re",
     "reprlib",
     "select",

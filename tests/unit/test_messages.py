@@ -23,6 +23,7 @@ class Wire(SocketStream):
     def __init__(self, *said: bytes) -> None:
         self._said = list(said)
         self.told = b""
+        self.is_stuck = self.is_closed = False
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         await anyio.lowlevel.checkpoint()
@@ -32,6 +33,9 @@ class Wire(SocketStream):
 
     async def send(self, item: bytes) -> None:
         await anyio.lowlevel.checkpoint()
+        if self.is_stuck:
+            self.told += item[: len(item) // 2]
+            await anyio.sleep_forever()
         self.told += item
 
     async def send_eof(self) -> None:
@@ -39,6 +43,7 @@ class Wire(SocketStream):
 
     async def aclose(self) -> None:
         await anyio.lowlevel.checkpoint()
+        self.is_closed = True
 
     @property
     def _raw_socket(self) -> None:  # type: ignore[override]  # there is none
@@ -84,3 +89,37 @@ async def test_messages_arrive_however_they_were_cut_and_blank_lines_say_nothing
         await writer.send(SessionMessage(JSONRPCResponse(jsonrpc="2.0", id=item.message.id, result={})))
 
     assert ids == [1, "two"]
+
+
+async def test_after_a_part_of_a_line_nothing_more_is_written_and_the_connection_ends() -> None:
+    wire = Wire()
+    _, writer = connect(wire)
+    wire.is_stuck = True
+    message = SessionMessage(JSONRPCResponse(jsonrpc="2.0", id=1, result={}))
+    failed = []
+
+    async def send() -> None:
+        try:
+            await writer.send(message)
+        except anyio.BrokenResourceError:
+            failed.append(True)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            tasks.start_soon(send)
+            await anyio.wait_all_tasks_blocked()
+            writer.give_up()
+
+    assert failed == [True, True]
+    assert wire.is_closed
+    assert wire.told.count(b"jsonrpc") == 1
+
+
+@pytest.mark.parametrize("bad", [b"1.5", b"null", b"true"])
+async def test_a_request_with_an_id_that_is_none_is_refused_and_not_taken_for_a_notification(bad: bytes) -> None:
+    wire = Wire(b'{"jsonrpc":"2.0","id":%s,"method":"ping"}\n' % bad)
+    reader, _ = connect(wire)
+
+    assert [item async for item in reader] == []
+    assert json.loads(wire.told)["error"]["code"] == -32600

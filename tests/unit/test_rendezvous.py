@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from typing import TYPE_CHECKING
 
@@ -125,3 +126,9 @@ def test_a_private_directory_is_made_with_its_parents(tmp_path: Path) -> None:
     rendezvous.make_private_directory(str(path))
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("home", ["", "relative/home"])
+def test_a_home_that_is_no_absolute_path_is_looked_up(home: str) -> None:
+    assert rendezvous.home_directory({"HOME": home}) == pwd.getpwuid(os.getuid()).pw_dir
+    assert os.path.isabs(rendezvous.state_directory({"HOME": home}))

@@ -69,8 +69,11 @@ class Conversation:
 
     @property
     def listens(self) -> list[object]:
-        """The ids of the `subscriptions/listen` requests that will be sent again."""
-        return [message.request_id for message in self._opening if message.method == _LISTEN]
+        """The ids of the `subscriptions/listen` requests that will be sent again, and were acknowledged before.
+
+        The daemon swallows their second acknowledgement. A client still waits for that of the others.
+        """
+        return [message.request_id for message in self._opening if message.was_acknowledged]
 
     def add_client_line(self, line: bytes) -> None:
         """Take a line of the client, to be sent when its turn comes."""
@@ -119,6 +122,8 @@ class Conversation:
             ReplayRefusedError: it says that the conversation cannot go on with this daemon.
         """
         answer = read_message(line)
+        if answer.acknowledges is not None and (listen := self._in_flight.get(answer.acknowledges)):
+            listen.was_acknowledged = True
         if answer.method is not None or answer.key is None:
             return True
         if answer.key == self._awaited:

@@ -20,6 +20,8 @@ INVALID_REQUEST = -32600
 INTERNAL_ERROR = -32603
 
 _CANCELLED = "notifications/cancelled"
+_ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
+_SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
 _ID_AT_THE_END = re.compile(rb',\s*"id"\s*:\s*(-?\d{1,20}|"(?:[^"\\]|\\.){0,256}")\s*\}\s*\Z')
 
 
@@ -32,11 +34,23 @@ class Message:
         request_id: its id, as JSON gives it.
         key: its id as a key, in which 1 and "1" differ; None if it has no usable id.
         cancels: the key of the request that it cancels, or None.
+        acknowledges: the key of the `subscriptions/listen` that it acknowledges, or None.
+        was_acknowledged: it is such a request, and its client has heard that it is served.
         is_response: it answers a request of the other side.
         succeeded: it is a response, and carries a result rather than an error.
     """
 
-    __slots__ = ("cancels", "is_response", "key", "line", "method", "request_id", "succeeded")
+    __slots__ = (
+        "acknowledges",
+        "cancels",
+        "is_response",
+        "key",
+        "line",
+        "method",
+        "request_id",
+        "succeeded",
+        "was_acknowledged",
+    )
 
     def __init__(self, line: bytes, fields: dict[str, object]) -> None:
         method, request_id, params = fields.get("method"), fields.get("id"), fields.get("params")
@@ -45,6 +59,9 @@ class Message:
         self.request_id = request_id
         self.key = _key(request_id)
         self.cancels = _key(params.get("requestId")) if method == _CANCELLED and isinstance(params, dict) else None
+        meta = params.get("_meta") if method == _ACKNOWLEDGED and isinstance(params, dict) else None
+        self.acknowledges = _key(meta.get(_SUBSCRIPTION_ID)) if isinstance(meta, dict) else None
+        self.was_acknowledged = False
         self.succeeded = self.method is None and "result" in fields
         self.is_response = self.succeeded or (self.method is None and "error" in fields)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from workroot.connector.meeting import Reaching
 
     Hello = Callable[[bool, Sequence[object]], bytes]
-    """Makes the first line; told whether it is a later connection, and which listens will be sent again."""
+    """Makes the first line; told whether it is a later connection, and which listens are known to be served."""
 
     Reach = Callable[[float, float], Reaching]
     """Starts to look for a daemon; told for how many seconds to try again, and how many to wait first."""

@@ -1,7 +1,8 @@
 """What the tools answer: the same facts as structured content, as text, and as `_meta`.
 
 Some clients show a model only the text, so it says all that matters in at most three lines.
-Names that a project chose are escaped and cut; paths are given whole.
+Names that a project chose are escaped and cut; paths are given whole, in the text escaped: a
+directory whose name holds a newline must not add a line of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 
 from workroot.core.signs import Authority, Source
-from workroot.escaping import shown
+from workroot.escaping import escaped, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,7 +148,7 @@ def working_directory_answer(
 def working_directory_text(answer: WorkingDirectoryAnswer, place: Place | None, *, detail: str) -> str:
     """Return the answer in at most three lines."""
     if place is None:
-        candidates = "; ".join(other.directory for other in answer.alternatives[:5])
+        candidates = escaped("; ".join(other.directory for other in answer.alternatives[:5]))
         return f"Working directory: unknown ({detail}).\nCall set_working_directory(directory=ABSOLUTE PATH)" + (
             f", for example with one of: {candidates}" if candidates else ""
         )
@@ -157,7 +158,7 @@ def working_directory_text(answer: WorkingDirectoryAnswer, place: Place | None, 
         last.append(f"Session: {answer.session_id} (pass it as session_id on later calls)")
     if answer.warnings:
         last.append(f"Note: {'; '.join(answer.warnings)}")
-    return "\n".join([*lines, " ".join(last)] if last else lines)
+    return "\n".join(escaped(line) for line in ([*lines, " ".join(last)] if last else lines))
 
 
 def resolution_meta(resolution: Resolution) -> dict[str, Any]:

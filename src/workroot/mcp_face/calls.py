@@ -11,6 +11,7 @@ from mcp_types import INVALID_PARAMS, CallToolResult, InputRequiredResult, TextC
 from workroot.core.signs import Roots
 from workroot.decisions import Decision
 from workroot.errors import ClosedSessionError, ExpiredSessionError, WorkrootError
+from workroot.escaping import escaped
 from workroot.mcp_face.answers import (
     RESOLUTION_META,
     ClosedAnswer,
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 _RECENT = 5  # projects offered when the directory is unknown
 _PAGE = 100  # projects in one answer of list_projects
+_CURSOR_DIGITS = 9
 
 
 class _Call(NamedTuple):
@@ -131,13 +133,16 @@ class ToolCalls:
         page = [project_row(project) for project in found[start : start + _PAGE]]
         rest = start + _PAGE < len(found)
         answer = ProjectsAnswer(projects=page, next_cursor=str(start + _PAGE) if rest else None)
-        lines = [f"{row.name} ({row.id}) at {row.root}" for row in page] or ["No project is known yet."]
+        lines = [escaped(f"{row.name} ({row.id}) at {row.root}") for row in page]
+        if not lines:
+            query = call.arguments.get("query")
+            lines = [f"No known project matches {query[:100]!r}." if query else "No project is known yet."]
         return _Answer(answer, "\n".join(lines), await self._resolved_if_possible(call))
 
     async def _close_session(self, call: _Call) -> _Answer:
         ended = await self._sessions.close_session(call.arguments["session_id"], owner=peer_of(call.ctx).owner)
         answer = ClosedAnswer(session_id=ended.session_id, working_directory=ended.last_directory)
-        text = f"Session {ended.session_id} is closed. It worked in {ended.last_directory}."
+        text = f"Session {ended.session_id} is closed. It worked in {escaped(ended.last_directory)}."
         return _Answer(answer, text, await self._resolved_if_possible(call))
 
     async def _resolve(self, call: _Call) -> Resolution:
@@ -160,17 +165,17 @@ class ToolCalls:
     async def _roots(
         self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams, arguments: dict[str, str]
     ) -> Roots | InputRequiredResult:
-        """Ask for the roots, if the answer may depend on them."""
-        asks_about_another = params.name == "get_working_directory" and "directory" in arguments
-        if params.name not in ("get_working_directory", "set_working_directory") or asks_about_another:
+        """Ask for the roots: every answer says where the caller works, unless it is about another directory."""
+        if params.name == "get_working_directory" and "directory" in arguments:
             return Roots()
         return await roots_of(ctx, params.input_responses)
 
     def _refusal(self, error: WorkrootError) -> CallToolResult:
-        details: dict[str, Any] = {"code": error.code, "message": str(error)}
+        text = escaped(str(error))  # it may name a path, and a path may hold a newline
+        details: dict[str, Any] = {"code": error.code, "message": text}
         if isinstance(error, ClosedSessionError | ExpiredSessionError):
             details["last_directory"] = error.last_directory
-        return CallToolResult(content=[TextContent(text=str(error))], is_error=True, _meta={"workroot/error": details})
+        return CallToolResult(content=[TextContent(text=text)], is_error=True, _meta={"workroot/error": details})
 
     def _record(self, ctx: ServerRequestContext[Any, Any], tool: str, resolution: Resolution) -> None:
         self._decisions.record(
@@ -187,7 +192,7 @@ class ToolCalls:
 def _position(cursor: str | None, length: int) -> int:
     if cursor is None:
         return 0
-    if not cursor.isascii() or not cursor.isdecimal() or int(cursor) > length:
+    if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > _CURSOR_DIGITS or int(cursor) > length:
         raise ArgumentsError(
             f"list_projects: {cursor[:100]!r} is not a cursor of this list; leave it out to begin anew"
         )

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _ROOTS_SECONDS = 2.0  # how long a client may take to name its roots
 _ROOTS_KEY = "roots"
+_MAX_ROOTS = 64  # each is looked at in every call; further ones are left out
 
 _NO_ROOTS = Roots()
 
@@ -191,7 +192,9 @@ def _is_file_root(root: object) -> bool:
 
 
 def _given(result: ListRootsResult | _AnyRoots) -> Roots:
-    return Roots(RootsAnswer.GIVEN, tuple(str(root.uri) for root in result.roots))
+    if len(result.roots) > _MAX_ROOTS:
+        logger.warning("a client named %d roots; the first %d count", len(result.roots), _MAX_ROOTS)
+    return Roots(RootsAnswer.GIVEN, tuple(str(root.uri) for root in result.roots[:_MAX_ROOTS]))
 
 
 def _meta(ctx: ServerRequestContext[Any, Any]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from mcp_types import (
 
 from workroot.core.projects import KnownProject
 from workroot.errors import SessionError
+from workroot.escaping import escaped
 from workroot.mcp_face.answers import project_row
 from workroot.mcp_face.evidence import peer_of
 
@@ -98,7 +99,7 @@ class Resources:
             raise MCPError(INVALID_PARAMS, str(error), {"uri": uri}) from None
         if content is None:
             raise MCPError(
-                INVALID_PARAMS, f"no resource at {uri[:300]}; resources/list shows what there is", {"uri": uri}
+                INVALID_PARAMS, f"no resource at {escaped(uri[:300])}; resources/list shows what there is", {"uri": uri}
             )
         text = json.dumps(content, ensure_ascii=False)
         return ReadResourceResult(
@@ -110,6 +111,8 @@ class Resources:
             return {"projects": [project_row(each).model_dump() for each in self._sessions.projects.known(owner)]}
         if uri.startswith(_SESSIONS_PREFIX):
             return _session(self._sessions.get_session(uri.removeprefix(_SESSIONS_PREFIX), owner=owner))
+        if not uri.startswith(f"{PROJECTS_URI}/"):
+            return None
         wanted = uri.removeprefix(f"{PROJECTS_URI}/")
         roots = [each for each in self._sessions.projects.known(owner) if each.project_id == wanted]
         return _project(roots) if roots else None

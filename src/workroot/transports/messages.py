@@ -25,7 +25,7 @@ from mcp_types import (
     jsonrpc_message_adapter,
 )
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import PydanticSerializationError, from_json
 
 from workroot.rendezvous import MAX_LINE_BYTES
 from workroot.transports.lines import LineTooLongError
@@ -58,6 +58,8 @@ class MessageWriter:
     def __init__(self, stream: SocketStream, peer: Peer, boot: str) -> None:
         self._stream, self._peer, self._boot = stream, peer, boot
         self._turn = anyio.Lock(fast_acquire=True)
+        self._is_broken = False
+        self._writing: anyio.CancelScope | None = None
         self.unanswered = UnansweredRequests()
 
     async def send(self, item: SessionMessage) -> None:
@@ -67,7 +69,7 @@ class MessageWriter:
             anyio.BrokenResourceError: the client is gone, or took nothing for 15 s.
         """
         for message in self._outgoing(item.message):
-            await self._write(message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
+            await self._write(_line_of(message))
         self.unanswered.note_outgoing(item.message)
 
     async def refuse(self, code: int, problem: str, *, request_id: str | int | None = None) -> None:
@@ -86,12 +88,25 @@ class MessageWriter:
     ) -> None:
         await self.aclose()
 
+    def give_up(self) -> None:
+        """Wait no longer for a client that does not read: the connection ends."""
+        if self._writing is not None:
+            self._writing.cancel()
+
     async def _write(self, line: bytes) -> None:
         async with self._turn:
-            with anyio.move_on_after(_WRITE_SECONDS) as deadline:
+            if self._is_broken:
+                raise anyio.BrokenResourceError
+            self._is_broken = True  # until the line is out whole: a part of it would spoil the next one
+            deadline = anyio.current_time() + _WRITE_SECONDS
+            with anyio.CancelScope(shield=True, deadline=deadline) as self._writing:
                 await self._stream.send(line)
-        if deadline.cancelled_caught:
-            raise anyio.BrokenResourceError
+                self._is_broken = False
+            if self._is_broken:
+                logger.warning("a client took nothing for too long; its connection ends")
+                with anyio.CancelScope(shield=True):
+                    await self._stream.aclose()
+                raise anyio.BrokenResourceError
 
     def _outgoing(self, message: JSONRPCMessage) -> Iterator[JSONRPCMessage]:
         match message:
@@ -117,7 +132,7 @@ class MessageWriter:
         for kind in ("tools", "prompts", "resources"):
             if honoured.get(f"{kind}ListChanged"):
                 yield _notification(f"notifications/{kind}/list_changed", _meta=meta)
-        for uri in honoured.get("resourceSubscriptions") or ():
+        for uri in dict.fromkeys(honoured.get("resourceSubscriptions") or ()):
             yield _notification("notifications/resources/updated", uri=uri, _meta=meta)
 
 
@@ -187,6 +202,9 @@ class MessageReader:
             request_id = _request_id_of(content)
             await self._writer.refuse(INVALID_REQUEST, "this line is not a JSON-RPC 2.0 message", request_id=request_id)
             return None
+        if isinstance(message, JSONRPCNotification) and isinstance(content, dict) and "id" in content:
+            await self._writer.refuse(INVALID_REQUEST, "a request's id must be a string or a whole number")
+            return None
         if isinstance(message, JSONRPCResponse | JSONRPCError):
             return self._answer(message)
         return message
@@ -199,6 +217,14 @@ class MessageReader:
             return None
         own = answered.removeprefix(self._own_prefix)
         return message.model_copy(update={"id": int(own) if own.isdecimal() else own})
+
+
+def _line_of(message: JSONRPCMessage) -> bytes:
+    """Return a message as a line; half of a surrogate pair that a client sent goes back to it as it came."""
+    try:
+        return message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
+    except PydanticSerializationError:
+        return json.dumps(message.model_dump(by_alias=True, exclude_unset=True)).encode() + b"\n"
 
 
 def _content_of(line: bytes) -> object:

@@ -126,6 +126,11 @@ class UnixSocketTransport:
         for writer in tuple(self._writers):
             await writer.unanswered.wait_none(with_listens=True)
 
+    def give_up_writing(self) -> None:
+        """Wait no longer for clients that do not read."""
+        for writer in tuple(self._writers):
+            writer.give_up()
+
     async def _serve_client(self, stream: SocketStream) -> None:
         try:
             async with stream:
