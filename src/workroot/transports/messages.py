@@ -68,8 +68,12 @@ class MessageWriter:
         Raises:
             anyio.BrokenResourceError: the client is gone, or took nothing for 15 s.
         """
-        for message in self._outgoing(item.message):
-            await self._write(_line_of(message))
+        try:
+            for message in self._outgoing(item.message):
+                await self._write(_line_of(message))
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self.unanswered.forget()  # nobody is left to wait for the rest
+            raise
         self.unanswered.note_outgoing(item.message)
 
     async def refuse(self, code: int, problem: str, *, request_id: str | int | None = None) -> None:
