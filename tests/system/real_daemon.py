@@ -249,6 +249,7 @@ class Home:
         with suppress(DaemonUnavailableError):
             self.ask("stop")
         for process in self._left_processes():
+            process.signal(signal.SIGTERM)  # a daemon may have been starting when the other was told to stop
             if not process.wait_end(5):
                 process.signal(signal.SIGKILL)
                 process.wait_end(5)
