@@ -53,6 +53,10 @@ class Settings(BaseSettings):
         drain_seconds: how long requests in flight may go on after the daemon was asked to stop.
         write_behind_seconds: how long the time of a session's last use may wait to be stored.
         log_level: from which level on the log keeps records.
+        trusted_directories: at and below them a level's owner and mode do not end a search, as with git's
+            `safe.directory`; absolute, `~` stands for home.
+        model_may_move: how far the argument of a model reaches: `anywhere`, into `known` projects, or only into
+            the directories that the client itself names (`roots`).
         show_recent_projects: an answer that does not know the project names recent ones.
     """
 
@@ -68,6 +72,8 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 3
     write_behind_seconds: _Seconds = 2
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    trusted_directories: Annotated[tuple[str, ...], NoDecode] = ()
+    model_may_move: Literal["anywhere", "known", "roots"] = "anywhere"
     show_recent_projects: bool = True
 
     @property
@@ -97,7 +103,7 @@ class Settings(BaseSettings):
         """Leave the arguments as the only source: what is read, and from where, `load_settings` says."""
         return (init_settings,)
 
-    @field_validator("config_names", mode="before")
+    @field_validator("config_names", "trusted_directories", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         """A variable holds the names with commas between them."""
@@ -111,6 +117,15 @@ class Settings(BaseSettings):
             if path.is_absolute() or ".." in path.parts or path.suffix not in (".toml", ".json"):
                 raise ValueError(f"{name!r} is not a relative path of a .toml or .json file")
         return names
+
+    @field_validator("trusted_directories")
+    @classmethod
+    def _check_directories(cls, directories: tuple[str, ...]) -> tuple[str, ...]:
+        expanded = tuple(os.path.expanduser(directory) for directory in directories)
+        for directory in expanded:
+            if not os.path.isabs(directory):
+                raise ValueError(f"{directory!r} is not an absolute path")
+        return expanded
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -30,6 +30,8 @@ def test_without_file_and_variables_the_defaults_hold(tmp_path: Path) -> None:
         "drain_seconds": 3,
         "write_behind_seconds": 2,
         "log_level": "info",
+        "trusted_directories": (),
+        "model_may_move": "anywhere",
         "show_recent_projects": True,
     }
 

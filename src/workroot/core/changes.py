@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workroot.core.projects import KnownProject
+from workroot.core.projects import KnownId, KnownProject
 from workroot.core.sessions import Alias, EndedSession, Owner, SessionContext, SessionId, SessionKey
 
 __all__ = [
     "AliasBound",
     "Change",
     "EndedForgotten",
+    "ProjectIdKept",
     "ProjectSeen",
     "SessionEnded",
     "SessionSaved",
@@ -59,13 +60,20 @@ class ProjectSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectIdKept:
+    """From now on a project is known by this id; what was kept under its key before is replaced."""
+
+    known: KnownId
+
+
+@dataclass(frozen=True, slots=True)
 class EndedForgotten:
     """Forget how the sessions ended that did so before this time (seconds since the Unix epoch)."""
 
     before: float
 
 
-Change = SessionSaved | SessionTouched | SessionEnded | AliasBound | ProjectSeen | EndedForgotten
+Change = SessionSaved | SessionTouched | SessionEnded | AliasBound | ProjectSeen | ProjectIdKept | EndedForgotten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,3 +89,4 @@ class StoredState:
     ended: tuple[EndedSession, ...] = ()
     aliases: tuple[AliasBound, ...] = ()
     projects: tuple[ProjectSeen, ...] = ()
+    project_ids: tuple[KnownId, ...] = ()

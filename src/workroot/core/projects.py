@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 __all__ = [
     "CONFIG_NAMES",
     "ConfigProblem",
     "Directory",
+    "KnownId",
     "KnownProject",
     "Place",
     "Project",
     "ProjectConfig",
     "ProjectId",
+    "ProjectKey",
     "Repository",
+    "ServerDeclaration",
     "StopReason",
 ]
 
@@ -55,6 +58,36 @@ class StopReason(StrEnum):
     """64 levels were looked at."""
 
 
+class ProjectKey(NamedTuple):
+    """What a project is known by on this machine, whatever its config claims; worktrees share it.
+
+    Attributes:
+        repository: the repository's common directory; empty outside of repositories.
+        path: from the repository's root down to the project's, empty if they are the same; outside of
+            repositories the project's root itself.
+    """
+
+    repository: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerDeclaration:
+    """An MCP server that a project's config declares: a program to start, or a URL to call.
+
+    Attributes:
+        environment: variables that the program gets, by name.
+    """
+
+    name: str
+    command: str | None = None
+    args: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    url: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    enabled: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectConfig:
     """The fields of a project's config file.
@@ -65,6 +98,11 @@ class ProjectConfig:
         auto_switch: a session that arrives here is in this project without being told.
         strict_mode: answers for directories outside the root are refused inside this project.
         dry_run: a switch is reported, not made.
+        instructions: text for a model; withheld until the user allowed this very content.
+        commands: programs by name, as the project wants them run; withheld likewise.
+        servers: MCP servers to start; withheld likewise.
+        digest: SHA-256 of the file's bytes, in hex; empty if there was no file.
+        ignored: fields that a project's file cannot set, although it tries.
     """
 
     name: str
@@ -76,6 +114,11 @@ class ProjectConfig:
     auto_switch: bool = True
     strict_mode: bool = False
     dry_run: bool = False
+    instructions: str | None = None
+    commands: tuple[tuple[str, str], ...] = ()
+    servers: tuple[ServerDeclaration, ...] = ()
+    digest: str = ""
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +187,10 @@ class Place:
         config_path: the config found, usable or not.
         stopped_at: the last level that was looked at.
         stop: why the search ended there.
+        key: what the project is known by on this machine; None where there is none.
+        known_id: what the registry has to keep before this answer is acted upon, or None if it keeps that already.
+        warnings: what a person should know or repair: an id that another repository has, a field that is ignored.
+        rests_on: the directories that have to be watched to hear of a change of this answer.
     """
 
     directory: Directory
@@ -153,6 +200,27 @@ class Place:
     config_error: ConfigProblem | None = None
     stopped_at: Directory
     stop: StopReason
+    key: ProjectKey | None = None
+    known_id: KnownId | None = None
+    warnings: tuple[str, ...] = ()
+    rests_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownId:
+    """The id under which a project was known last, as the registry keeps it: one row a key.
+
+    Attributes:
+        name: its name then.
+        root: one of its roots, where it was seen last.
+        is_joined: the user said that it is the same project as others with this id.
+    """
+
+    key: ProjectKey
+    project_id: ProjectId
+    name: str
+    root: Directory
+    is_joined: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

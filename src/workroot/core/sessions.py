@@ -72,6 +72,8 @@ class SessionContext:
         config_path: the project config in force, or None.
         project_id: None where no project owns the directory.
         project_root: the directory that owns it; of a worktree, the worktree.
+        project_name: as the project names itself, None where there is none.
+        is_pinned: the directory was set; else the session follows its client's signs from call to call.
         signs: what the hints named when the directory was set, as `("source: which one", directory)`.
         set_at: when the directory was set, in seconds since the Unix epoch.
         last_used: last activity, in seconds since the Unix epoch.
@@ -85,6 +87,8 @@ class SessionContext:
     config_path: str | None = None
     project_id: ProjectId | None = None
     project_root: Directory | None = None
+    project_name: str | None = None
+    is_pinned: bool = True
     signs: tuple[tuple[str, str], ...] = ()
     set_at: float
     last_used: float

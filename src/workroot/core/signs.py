@@ -20,6 +20,7 @@ __all__ = [
     "META_DIRECTORY",
     "META_SESSION",
     "Authority",
+    "ClientTraits",
     "ConnectorFacts",
     "Hint",
     "Roots",
@@ -48,7 +49,9 @@ class Source(StrEnum):
     META = "meta"
     ROOTS = "roots"
     CONNECTOR = "connector"
+    TURN_METADATA = "turn_metadata"
     HEADER = "header"
+    PROCESS = "process"
     UNKNOWN = "unknown"
 
 
@@ -58,6 +61,22 @@ class Authority(StrEnum):
     CLIENT = "client"
     MODEL = "model"
     USER = "user"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTraits:
+    """What is known of a client beyond what its messages say; the facts are in `workroot/clients/`.
+
+    Attributes:
+        first_root_is_working_directory: further roots are additions to it, not rivals.
+        shares_process: one process of it serves several windows: what its connector saw tells of one of them, and
+            a connection is nobody's conversation.
+        conversation_keys: entries of `_meta` that name the conversation, best first.
+    """
+
+    first_root_is_working_directory: bool = False
+    shares_process: bool = False
+    conversation_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
