@@ -9,7 +9,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from workroot import __version__
-from workroot.errors import WorkrootError
+from workroot.core.explanation import explain
+from workroot.core.sessions import SessionId
+from workroot.decisions import SessionUnclearError, whole_session_id
+from workroot.errors import ClosedSessionError, ExpiredSessionError, SessionError, WorkrootError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from workroot.session_context import SessionContextManager
 
 __all__ = ["Control", "UnknownCommandError"]
+
+_MOST_DECISIONS = 200  # in one answer
 
 
 class UnknownCommandError(WorkrootError):
@@ -89,11 +94,42 @@ class Control:
         _check(query, str)
         return {"projects": [_project(each) for each in self._sessions.projects.known(self._owner, query)]}
 
-    async def _list_decisions(self, client: str | None = None, last: int | None = None) -> dict[str, Any]:
+    async def _list_decisions(
+        self, client: str | None = None, last: int | None = None, session: str | None = None
+    ) -> dict[str, Any]:
+        """Return the newest decisions; with *session*, a handle or its beginning, that one's, and where it works."""
         _check(client, str)
         _check(last, int)
-        found = self._decisions.of_owner(self._owner, client=client, last=last)
-        return {"decisions": [_decision(each) for each in found]}
+        _check(session, str)
+        last = _MOST_DECISIONS if last is None else min(last, _MOST_DECISIONS)
+        if session is None:
+            found = self._decisions.of_owner(self._owner, client=client, last=last)
+            return {"decisions": [_decision(each) for each in found]}
+        live = {each.session_id: each for each in self._sessions.all_sessions() if each.owner == self._owner}
+        ended = None
+        try:
+            session_id = whole_session_id(session, {*live, *self._decisions.sessions_of(self._owner)})
+        except SessionUnclearError:
+            if (ended := self._ending_of(session)) is None:
+                raise
+            session_id = session
+        now = live.get(SessionId(session_id))
+        found = self._decisions.of_owner(self._owner, client=client, session_id=session_id, last=last)
+        return {
+            "session": _pinned(now, self._session(now)) if now is not None else None,
+            "ended": ended if now is not None else ended or self._ending_of(session_id),
+            "decisions": [_decision(each) for each in found],
+        }
+
+    def _ending_of(self, session_id: str) -> dict[str, Any] | None:
+        """Return how a session of the owner's ended, or None if nobody knows that it did."""
+        try:
+            self._sessions.get_session(session_id, owner=self._owner)
+        except (ClosedSessionError, ExpiredSessionError) as error:
+            return {"code": error.code, "last_directory": error.last_directory}
+        except SessionError:
+            return None
+        return None
 
     async def _sweep(self) -> dict[str, Any]:
         return {"removed": list(await self._sessions.sweep())}
@@ -133,15 +169,24 @@ def _project(project: KnownProject) -> dict[str, Any]:
     }
 
 
+def _pinned(session: SessionContext, row: dict[str, Any]) -> dict[str, Any]:
+    """Return a session's row with what its pin remembers."""
+    signs = [{"sign": each.sign, "directory": each.directory, "agreed": each.agreed} for each in session.signs]
+    return {**row, "project_name": session.project_name, "signs": signs}
+
+
 def _decision(decision: Decision) -> dict[str, Any]:
+    asked = {"at": decision.at, "client": decision.client, "tool": decision.tool, "session_id": decision.session_id}
     resolution = decision.resolution
-    place, session = resolution.place, resolution.session
+    if resolution is None:
+        code, message = decision.error or ("", "")
+        return {**asked, "outcome": "refused", "error": {"code": code, "message": message}} | _NOTHING_DECIDED
+    place, before = resolution.place, resolution.previous
     project = place.project if place else None
     return {
-        "at": decision.at,
-        "client": decision.client,
-        "tool": decision.tool,
-        "session_id": session.session_id if session else None,
+        **asked,
+        "outcome": resolution.outcome,
+        "error": None,
         "directory": place.directory if place else None,
         "project": {"id": project.project_id, "name": project.name, "root": project.root} if project else None,
         "source": resolution.source,
@@ -156,4 +201,41 @@ def _decision(decision: Decision) -> dict[str, Any]:
             {"directory": each.directory, "source": each.source, "detail": each.detail, "reason": each.reason}
             for each in resolution.skipped
         ],
+        "steps": [
+            {
+                "source": each.source,
+                "detail": each.detail,
+                "directory": each.directory,
+                "verdict": each.verdict,
+                "reason": each.reason,
+                "project": each.project,
+            }
+            for each in resolution.steps
+        ],
+        "explanation": list(explain(resolution)),
+        "previous": (
+            {
+                "directory": before.working_directory,
+                "project_id": before.project_id,
+                "project_root": before.project_root,
+                "revision": before.revision,
+            }
+            if before
+            else None
+        ),
     }
+
+
+_NOTHING_DECIDED: dict[str, Any] = {
+    "directory": None,
+    "project": None,
+    "source": None,
+    "detail": None,
+    "authority": None,
+    "warnings": [],
+    "alternatives": [],
+    "skipped": [],
+    "steps": [],
+    "explanation": [],
+    "previous": None,
+}

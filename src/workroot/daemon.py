@@ -124,6 +124,7 @@ async def _open_parts(settings: Settings) -> AsyncIterator[_Parts]:
             finder,
             clock=clock,
             home=_real_home(),
+            model_may_move=settings.model_may_move,
             idle_seconds=settings.session_idle_seconds,
             sweep_seconds=settings.sweep_interval_seconds,
             write_behind_seconds=settings.write_behind_seconds,
@@ -169,6 +170,8 @@ async def _start_http(settings: Settings, parts: _Parts, tasks: TaskGroup) -> st
             parts.face,
             listener=bind_port(settings.state_directory, settings.http_port),
             tokens=TokenFile(settings.token_path),
+            drain_seconds=settings.drain_seconds,
+            connected=parts.sessions.connected,
             task_status=task_status,
         )
 

@@ -16,11 +16,13 @@ __all__ = [
     "ChangeRefusedError",
     "ClosedSessionError",
     "ConfigError",
+    "ConfirmationError",
     "ControlError",
     "DaemonStartError",
     "DaemonUnavailableError",
     "DirectoryError",
     "ExpiredSessionError",
+    "JoinRefusedError",
     "NotStartedError",
     "ProjectUnknownError",
     "RendezvousError",
@@ -32,6 +34,7 @@ __all__ = [
     "StoreTooNewError",
     "StoreUnavailableError",
     "TokenError",
+    "TrustError",
     "UnknownSessionError",
     "WorkrootError",
 ]
@@ -81,15 +84,99 @@ class ConfigError(WorkrootError):
         super().__init__(f"{where}: {f'{field}: ' if field else ''}{problem}")
 
 
+class ConfirmationError(WorkrootError):
+    """Only a person at a terminal can decide this, and there is none; nothing was changed."""
+
+    code = "confirmation_needed"
+
+    def __init__(self, what: str, cure: str) -> None:
+        super().__init__(f"{what}, and nobody can be asked without a terminal: {cure}; nothing was changed")
+
+
 class ProjectUnknownError(WorkrootError):
-    """No project has the id or name asked for."""
+    """What was asked for names no known project, or more than one.
+
+    Attributes:
+        candidates: projects to choose from, each as name, id and root.
+        is_ambiguous: all of them have the name or id asked for.
+    """
 
     code = "unknown_project"
 
-    def __init__(self, wanted: str, candidates: Sequence[str] = ()) -> None:
-        self.wanted, self.candidates = wanted, tuple(candidates)
-        known = f"; known: {', '.join(candidates)}" if candidates else ""
-        super().__init__(f"no known project has the id or name {wanted[:200]!r}{known}; list_projects shows all")
+    def __init__(
+        self, wanted: str, candidates: Sequence[tuple[str, str, str]] = (), *, is_ambiguous: bool = False
+    ) -> None:
+        self.wanted, self.candidates, self.is_ambiguous = wanted, tuple(candidates), is_ambiguous
+        known = "; ".join(f"{name} at {root} (id {project_id})" for name, project_id, root in self.candidates)
+        if is_ambiguous:
+            text = f"several known projects have the id or name {wanted[:200]!r}, name one by its root: {known}"
+        else:
+            some = f", for example {known}" if known else ""
+            text = f"no known project has the id, name or root {wanted[:200]!r}; list_projects shows all{some}"
+        super().__init__(text)
+
+
+class JoinRefusedError(WorkrootError):
+    """A project cannot be joined with others; nothing was changed."""
+
+    code = "cannot_join"
+
+    def __init__(self, directory: str, problem: str) -> None:
+        self.directory = directory
+        super().__init__(f"{directory} cannot be joined with another project: {problem}")
+
+
+class ProjectNeededError(WorkrootError):
+    """A call needs a project, and it is not known in which one its caller works; nothing was done.
+
+    Attributes:
+        candidates: directories to choose from.
+    """
+
+    code = "project_needed"
+
+    def __init__(self, why: str, candidates: Sequence[str] = ()) -> None:
+        self.candidates = tuple(candidates)
+        among = f", for example one of: {'; '.join(candidates)}" if candidates else ""
+        super().__init__(f"this needs a project, and {why}; call set_working_directory(directory=ABSOLUTE PATH){among}")
+
+
+class DryRunError(WorkrootError):
+    """A project with `dry_run` was to be entered: that is reported, and nothing was done."""
+
+    code = "dry_run"
+
+
+class StrictModeError(WorkrootError):
+    """A project with `strict_mode` answers only for directories inside its root; nothing was done."""
+
+    code = "strict_mode"
+
+    def __init__(self, directory: str, project: str, root: str) -> None:
+        self.directory = directory
+        super().__init__(
+            f"project {project!r} has strict_mode on and answers only for directories inside {root}, "
+            f"not for {directory}; move there with set_working_directory if that is meant"
+        )
+
+
+class MoveRefusedError(WorkrootError):
+    """The user's settings do not let an argument reach this directory; nothing was done.
+
+    Attributes:
+        candidates: directories that it may reach.
+    """
+
+    code = "move_refused"
+
+    def __init__(self, directory: str, setting: str, candidates: Sequence[str] = ()) -> None:
+        self.directory, self.candidates = directory, tuple(candidates)
+        within = {"known": "projects that are known already", "roots": "what your client itself names"}[setting]
+        allowed = f": {'; '.join(candidates)}" if candidates else ""
+        super().__init__(
+            f"{directory} is out of reach: the user's setting model_may_move = {setting!r} allows only "
+            f"{within}{allowed}; ask the user to open the project in the client, or to change the setting"
+        )
 
 
 # Sessions
@@ -284,3 +371,9 @@ class TokenError(WorkrootError):
     """A token command cannot be carried out."""
 
     code = "invalid_token"
+
+
+class TrustError(WorkrootError):
+    """What the user allows cannot be read or changed; nothing was allowed."""
+
+    code = "trust"

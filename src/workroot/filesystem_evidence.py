@@ -17,15 +17,21 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workroot.mounts import Mount, Mounts
+from workroot.spelling import other_spellings, spelling_in
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Evidence", "Proof", "Refusal", "all_hold"]
+__all__ = ["Evidence", "MagicLinkError", "Proof", "Refusal", "all_hold"]
 
 SETTLED_AFTER_NS = 2_000_000_000
+MAX_READ_BYTES = 256 * 1024
 
 _MAX_LINKS = 40  # as Linux has it
+_MAX_RESTS_ON = 64
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_NO_MOUNTS = Mounts()
 
 Proof = tuple[str, "Callable[[str], object]", object]
 """A path, a way to look at it, and what was seen."""
@@ -38,6 +44,18 @@ class Refusal:
     problem: str
 
 
+class MagicLinkError(Exception):
+    """A way leads through a link of `/proc`, which stands for something else in every process.
+
+    Attributes:
+        link: its path.
+    """
+
+    def __init__(self, link: str) -> None:
+        self.link = link
+        super().__init__(link)
+
+
 def all_hold(proofs: tuple[Proof, ...]) -> bool:
     """Look again; tell whether everything is as it was."""
     return all(look(path) == seen for path, look, seen in proofs)
@@ -48,18 +66,47 @@ class Evidence:
 
     Args:
         now_ns: when the look began, on the clock that stamps files.
+        mounts: which mounts may hang.
+        touch: called before one of them is touched; None touches them like any other.
+        max_read_bytes: how much may be read of all files together.
+
+    Attributes:
+        is_settled: what was seen cannot have changed since without leaving another identity.
+        touched: the mounts that may hang and were touched.
     """
 
-    def __init__(self, now_ns: int) -> None:
+    def __init__(
+        self,
+        now_ns: int,
+        *,
+        mounts: Mounts = _NO_MOUNTS,
+        touch: Callable[[Mount], None] | None = None,
+        max_read_bytes: int = MAX_READ_BYTES,
+    ) -> None:
         self._proofs: dict[str, Proof] = {}
         self._identified: dict[str, os.stat_result] = {}
+        self._components: dict[str, tuple[str, int]] = {}
+        self._rests_on: dict[str, None] = {}
         self._settled_before_ns = now_ns - SETTLED_AFTER_NS
+        self._mounts, self._touch = mounts, touch
+        self._bytes_left = max_read_bytes
         self.is_settled = True
+        self.touched: set[Mount] = set()
 
     @property
     def proofs(self) -> tuple[Proof, ...]:
         """All proofs, the most likely to fail first."""
         return tuple(reversed(self._proofs.values()))
+
+    @property
+    def rests_on(self) -> tuple[str, ...]:
+        """The directories to watch, in the order in which they were said; none that may hang."""
+        return tuple(self._rests_on)[:_MAX_RESTS_ON]
+
+    def rest_on(self, directory: str) -> None:
+        """Say that the answer changes when something in *directory*, which was looked at, comes, goes or changes."""
+        if self._mounts.touched_by(directory) is None:
+            self._rests_on[directory] = None
 
     def identify(self, path: str) -> os.stat_result:
         """Return what *path* itself is; it is proven whole: its names or content, owner and mode.
@@ -71,6 +118,7 @@ class Evidence:
         """
         if path in self._identified:
             return self._identified[path]
+        self._enter(path)
         status = self._identified[path] = os.lstat(path)
         self._proofs[path] = (path, _identity, _identity_of(status))
         if status.st_ctime_ns > self._settled_before_ns:
@@ -83,28 +131,62 @@ class Evidence:
         Raises:
             OSError: it cannot be seen; nothing is proven.
         """
+        self._enter(path)
         status = os.lstat(path)
         self._prove_weakly(path, _standing, _standing_of(status))
         return status
 
-    def read(self, path: str, limit: int, *, directory: int | None = None) -> bytes | Refusal | None:
-        """Return what a file holds, up to one byte more than *limit*; None if it does not exist.
+    def type_below(self, path: str) -> int | None:
+        """Return the file type of what lies directly in a directory that is identified, or None.
 
-        What is no plain file (link, pipe, device) is refused, not followed and never waited for.
+        Leaves no proof: nothing comes, goes or becomes something else there unless the directory changes.
+        """
+        self._enter(path)
+        try:
+            return stat.S_IFMT(os.lstat(path).st_mode)
+        except OSError:
+            return None
+
+    def is_there(self, path: str) -> bool:
+        """Tell whether there is something at *path*; what cannot be seen is.
+
+        The proof is that it is as there, or as little.
+        """
+        self._enter(path)
+        try:
+            self._prove_weakly(path, _file_type, stat.S_IFMT(os.lstat(path).st_mode))
+        except (FileNotFoundError, NotADirectoryError):
+            self._prove_weakly(path, _is_absent, True)
+            return False
+        except OSError:
+            self.is_settled = False
+        return True
+
+    def read(
+        self,
+        path: str,
+        limit: int,
+        *,
+        directory: int | None = None,
+        refuses: Callable[[os.stat_result], str | None] = lambda _: None,
+    ) -> bytes | Refusal | None:
+        """Return what a file holds; None if it does not exist.
+
+        What is no plain file (link, pipe, device) is refused, not followed and never waited for, and so is one that
+        is larger than *limit*, before anything of it is read.
 
         Args:
             path: of the file; absolute.
-            limit: in bytes; a file that is larger is returned cut, one byte over it.
+            limit: in bytes.
             directory: an open descriptor of the file's directory, if that is known to be the right one.
+            refuses: is shown what was really opened; returns the problem if it must not be read.
         """
         try:
             if not stat.S_ISREG(self.identify(path).st_mode):
                 return Refusal("is not a plain file")
             name = path if directory is None else os.path.basename(path)
             with os.fdopen(os.open(name, _OPEN_FLAGS, dir_fd=directory), "rb", buffering=0) as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    return Refusal("is not a plain file")
-                return _read_up_to(file.fileno(), limit + 1)
+                return self._read_opened(path, file.fileno(), limit, refuses)
         except (FileNotFoundError, NotADirectoryError):
             self._prove_weakly(path, _is_absent, True)
             return None
@@ -113,12 +195,34 @@ class Evidence:
                 return Refusal("is not a plain file")
             return Refusal(f"cannot be read ({os.strerror(error.errno or 0)})")
 
+    def _read_opened(
+        self, path: str, file: int, limit: int, refuses: Callable[[os.stat_result], str | None]
+    ) -> bytes | Refusal:
+        """Read what was opened, which may be another file than the one that was seen before."""
+        status = os.fstat(file)
+        if _identity_of(status) != _identity_of(self._identified[path]):
+            self.is_settled = False
+        if not stat.S_ISREG(status.st_mode):
+            return Refusal("is not a plain file")
+        if (problem := refuses(status)) is not None:
+            return Refusal(problem)
+        if status.st_size > limit:
+            return _too_large(limit)
+        if status.st_size > self._bytes_left:
+            return Refusal("is not read: the files read for this directory are too large together")
+        content = _read_up_to(file, limit + 1)  # it may grow
+        self._bytes_left -= len(content)
+        return content if len(content) <= limit else _too_large(limit)
+
     def resolve(self, path: str) -> str:
-        """Return *path*, which is absolute, with its symlinks resolved; each component is proven.
+        """Return *path*, which is absolute, with its symlinks resolved and as the disk spells it.
+
+        Each component is proven.
 
         Raises:
             FileNotFoundError, NotADirectoryError: it does not exist.
             OSError: it cannot be followed.
+            MagicLinkError: it leads through a link that must not be followed.
         """
         resolved, is_directory, links = "", True, 0
         left = path.split("/")[::-1]
@@ -131,35 +235,82 @@ class Evidence:
             if name == "..":
                 resolved = resolved.rpartition("/")[0]
                 continue
-            here = f"{resolved}/{name}"
-            kind = self._kind(here)
+            here, kind = self._component(resolved, name)
             if kind != stat.S_IFLNK:
                 resolved, is_directory = here, kind == stat.S_IFDIR
                 continue
             links += 1
             if links > _MAX_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            target = os.readlink(here)
-            self._proofs[here] = (here, _target, target)
+            target = self._target_of(here)
             if target.startswith("/"):
                 resolved = ""
             left.extend(target.split("/")[::-1])
         return resolved or "/"
 
-    def _kind(self, path: str) -> int:
+    def _enter(self, path: str) -> None:
+        """Call `touch` if *path* lies on a mount that may hang."""
+        if (mount := self._mounts.touched_by(path)) is not None:
+            if self._touch is not None:
+                self._touch(mount)
+            self.touched.add(mount)
+
+    def _target_of(self, link: str) -> str:
+        if self._mounts.is_magic(link):
+            raise MagicLinkError(link)
+        target = os.readlink(link)
+        self._proofs[link] = (link, _target, target)
+        return target
+
+    def _component(self, parent: str, name: str) -> tuple[str, int]:
+        """Return where a name leads, as the disk spells it, and its file type."""
+        path = f"{parent}/{name}"
+        if path in self._components:
+            return self._components[path]
+        self._enter(path)
         try:
-            kind = stat.S_IFMT(os.lstat(path).st_mode)
+            status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             self._prove_weakly(path, _is_absent, True)
             raise
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFDIR:
+            path = self._as_spelled_on_disk(parent, name, status)
         self._prove_weakly(path, _file_type, kind)
-        return kind
+        self._components[f"{parent}/{name}"] = (path, kind)
+        return path, kind
+
+    def _as_spelled_on_disk(self, parent: str, name: str, status: os.stat_result) -> str:
+        """Return the path of a directory as its parent lists it.
+
+        The list is asked for only where another spelling leads to the same directory: one more look where case counts.
+        """
+        path = f"{parent}/{name}"
+        if not any(_is_same(f"{parent}/{other}", status) for other in other_spellings(name)):
+            return path
+        try:
+            self.identify(parent or "/")
+            listed = spelling_in(os.listdir(parent or "/"), name)
+        except OSError:  # it may be entered, but not listed
+            return path
+        return f"{parent}/{listed}" if listed is not None and _is_same(f"{parent}/{listed}", status) else path
 
     def _prove_weakly(self, path: str, look: Callable[[str], object], seen: object) -> None:
         """Keep a proof, unless one that says more is there: the identity says all that the others say."""
         kept = self._proofs.get(path)
         if kept is None or kept[1] is _file_type:
             self._proofs[path] = (path, look, seen)
+
+
+def _is_same(path: str, status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), status)
+    except OSError:
+        return False
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(f"is larger than {limit // 1024} KiB")
 
 
 def _read_up_to(file: int, limit: int) -> bytes:

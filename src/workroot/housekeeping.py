@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
-from workroot.core.changes import ProjectSeen, SessionTouched
+from workroot.core.changes import ProjectIdKept, ProjectSeen, SessionTouched
 from workroot.errors import ChangeRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
     from workroot.core.ports import Clock, SessionStore
 
-__all__ = ["Housekeeping", "WriteBehind"]
+__all__ = ["Housekeeping", "LateChange", "WriteBehind"]
 
 logger = logging.getLogger(__name__)
+
+LateChange: TypeAlias = SessionTouched | ProjectSeen | ProjectIdKept
+"""What may be written late."""
 
 
 class Housekeeping:
@@ -70,12 +73,11 @@ class WriteBehind:
 
     def __init__(self, store: SessionStore) -> None:
         self._store = store
-        self._waiting: dict[Hashable, SessionTouched | ProjectSeen] = {}
+        self._waiting: dict[Hashable, LateChange] = {}
 
-    def note(self, change: SessionTouched | ProjectSeen) -> None:
+    def note(self, change: LateChange) -> None:
         """Write *change* at the next flush."""
-        key = change.key if isinstance(change, SessionTouched) else (change.owner, change.project.root)
-        self._waiting[key] = change
+        self._waiting[_thing(change)] = change
 
     async def flush(self) -> None:
         """Write what waits; on failure it goes on waiting. What the store will never keep is dropped."""
@@ -94,7 +96,7 @@ class WriteBehind:
             self._waiting = waiting | self._waiting
             raise
 
-    async def _commit_each(self, waiting: dict[Hashable, SessionTouched | ProjectSeen]) -> None:
+    async def _commit_each(self, waiting: dict[Hashable, LateChange]) -> None:
         """Write one by one, and take from *waiting* what is done with."""
         for key, change in tuple(waiting.items()):
             try:
@@ -102,3 +104,14 @@ class WriteBehind:
             except ChangeRefusedError as error:
                 logger.warning("a late write is dropped: %s", error)
             del waiting[key]
+
+
+def _thing(change: LateChange) -> Hashable:
+    """Return what a change is about."""
+    match change:
+        case SessionTouched(key):
+            return key
+        case ProjectSeen(owner, project):
+            return (owner, project.root)
+        case _:
+            return (ProjectIdKept, change.known.key)

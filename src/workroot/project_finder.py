@@ -13,11 +13,13 @@ import pwd
 import stat
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from workroot.core.discovery import Attributes, Finding, FoundConfig, Rules, find_owner, place_of
-from workroot.core.projects import CONFIG_NAMES, ConfigProblem, Directory, Place, Repository
+from workroot.core.discovery import Attributes, Finding, FoundConfig, Rules, find_owner
+from workroot.core.placing import place_of, rivals_of, still_stands_by
+from workroot.core.projects import CONFIG_NAMES, ConfigProblem, Directory, KnownId, Place, Repository
 from workroot.errors import DirectoryError
 from workroot.filesystem_evidence import Evidence, Proof, Refusal, all_hold
 from workroot.project_config import MAX_CONFIG_BYTES, parse_config
@@ -25,6 +27,8 @@ from workroot.version_control import find_repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from workroot.core.identities import Identities
 
 __all__ = ["ProjectFinder", "rules_of_this_process"]
 
@@ -44,6 +48,20 @@ def rules_of_this_process() -> Rules:
     )
 
 
+@dataclass(slots=True)
+class _Look:
+    """What was seen from a directory upward, and the answer that it gave last.
+
+    Attributes:
+        has_rivals: the answer depends on whether others, elsewhere, stand by the id that is claimed here.
+    """
+
+    finding: Finding
+    proofs: tuple[Proof, ...]
+    place: Place | None = None
+    has_rivals: bool = False
+
+
 class ProjectFinder:
     """Finds which project owns a directory.
 
@@ -52,6 +70,7 @@ class ProjectFinder:
     Args:
         namespace: UUID as text; ids that no config gives derive from it.
         rules: where a search may go; None stands for this process' user.
+        identities: under which ids projects are known; None knows no more than what their configs claim.
         config_names: what to look for at each level, first match wins.
         clock_ns: the clock that stamps files, in nanoseconds.
         max_remembered: how many answers are kept, least recently used first out.
@@ -62,16 +81,18 @@ class ProjectFinder:
         namespace: str,
         *,
         rules: Rules | None = None,
+        identities: Identities | None = None,
         config_names: Sequence[str] = CONFIG_NAMES,
         clock_ns: Callable[[], int] = time.time_ns,
         max_remembered: int = _MAX_REMEMBERED,
     ) -> None:
         self._namespace = UUID(namespace)
         self._rules = rules if rules is not None else rules_of_this_process()
+        self._identities = identities
         self._config_names = tuple(config_names)
         self._clock_ns = clock_ns
         self._max_remembered = max_remembered
-        self._remembered: OrderedDict[str, tuple[Place, tuple[Proof, ...]]] = OrderedDict()
+        self._remembered: OrderedDict[str, _Look] = OrderedDict()
 
     async def find(self, directory: str) -> Place:
         """Look at *directory* and upward; see `find_now`. What is local is looked at without waiting."""
@@ -86,19 +107,11 @@ class ProjectFinder:
         Raises:
             DirectoryError: it is not an absolute path of an existing, readable directory.
         """
-        remembered = self._remembered.get(directory)
-        if remembered is not None:
-            if all_hold(remembered[1]):
-                self._remembered.move_to_end(directory)
-                return remembered[0]
-            del self._remembered[directory]
-        finding, evidence = self._search(directory)
-        place = place_of(finding, directory, self._namespace)
-        if evidence.is_settled:
-            self._remembered[directory] = (place, evidence.proofs)
-            if len(self._remembered) > self._max_remembered:
-                self._remembered.popitem(last=False)
-        return place
+        look = self._look(directory)
+        revision = self._identities.revision if self._identities is not None else None
+        if look.place is None or look.has_rivals or look.place.identities_seen != revision:
+            look.place = self._place(look, directory)
+        return look.place
 
     def explain_now(self, directory: str) -> Finding:
         """Search anew and return what was seen on the way, for people who ask why.
@@ -107,6 +120,35 @@ class ProjectFinder:
             DirectoryError: as for `find_now`.
         """
         return self._search(directory)[0]
+
+    def _look(self, directory: str) -> _Look:
+        """Return what is seen from *directory* upward, as of now."""
+        remembered = self._remembered.get(directory)
+        if remembered is not None:
+            if all_hold(remembered.proofs):
+                self._remembered.move_to_end(directory)
+                return remembered
+            del self._remembered[directory]
+        finding, evidence = self._search(directory)
+        look = _Look(finding, evidence.proofs)
+        if evidence.is_settled:
+            self._remembered[directory] = look
+            if len(self._remembered) > self._max_remembered:
+                self._remembered.popitem(last=False)
+        return look
+
+    def _place(self, look: _Look, directory: str) -> Place:
+        rivals = rivals_of(look.finding, self._identities) if self._identities is not None else ()
+        look.has_rivals = bool(rivals)
+        return place_of(look.finding, directory, self._namespace, self._identities, self._still_stands_by)
+
+    def _still_stands_by(self, known: KnownId) -> bool:
+        """Tell whether a project elsewhere is still there and would still get the id that it has."""
+        try:
+            seen = self._look(known.root).finding
+        except DirectoryError:
+            seen = None
+        return still_stands_by(known, seen, is_repository_there=os.path.lexists(known.key.repository))
 
     def _search(self, directory: str) -> tuple[Finding, Evidence]:
         _check_spelling(directory)

@@ -1,46 +1,54 @@
-"""Writes a project's first config, `.workroot/config.toml`: whole or not at all, and never over another one."""
+"""Makes a directory a project of its own: writes its first config, or completes the one that is there.
+
+Nothing is written that workroot would not read afterwards, and a config that is there keeps all that somebody wrote.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-import secrets
-import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import tomlkit
-
-from workroot.core.projects import CONFIG_NAMES, ConfigProblem, ProjectConfig, ProjectId
+from workroot import config_writing
+from workroot.config_editing import CannotEditError, edited_text, new_text
+from workroot.core.discovery import Attributes
+from workroot.core.projects import CONFIG_NAMES, ConfigProblem, ProjectConfig, ProjectId, StopReason
 from workroot.errors import ConfigError, DirectoryError
-from workroot.filesystem_evidence import Evidence, Refusal
 from workroot.project_config import MAX_CONFIG_BYTES, parse_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from workroot.core.discovery import Finding, FoundConfig, Rules
 
 __all__ = ["InitializedProject", "init_project"]
 
-_OURS = tuple(name for name in CONFIG_NAMES if name.startswith(".workroot/"))
-_EARLIER = tuple(name for name in CONFIG_NAMES if not name.startswith(".workroot/"))
-_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # FAT, some FUSE file systems
+_NAME = ".workroot/config.toml"
+_HOLDER = ".workroot/"
+
+_NOT_LOOKED_INTO = {
+    StopReason.OWNER: "Directory belongs to another user, or others may write there, so no config in it is read"
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitializedProject:
-    """What was written.
+    """What the project is now, and what was done for it.
 
     Attributes:
-        path: the new config.
+        path: the config that says so.
+        is_new: there was none; it was written.
+        changed: the fields of a config that was there which were added or changed, without `updated_at`.
         taken_over_from: the earlier system's config that gave name and id, or None; it was left as it is.
     """
 
     path: str
     name: str
     project_id: ProjectId
+    is_new: bool = False
+    changed: tuple[str, ...] = ()
     taken_over_from: str | None = None
 
 
@@ -51,133 +59,154 @@ def _utc_now() -> datetime:
 def init_project(
     directory: str,
     *,
+    look: Callable[[str], Finding],
+    rules: Rules,
     name: str | None = None,
-    project_id: str | None = None,
-    take_over: bool = True,
+    may_take_over: Callable[[str], bool] = lambda _path: True,
+    config_names: Sequence[str] = CONFIG_NAMES,
     clock: Callable[[], datetime] = _utc_now,
 ) -> InitializedProject:
-    """Write a config that makes *directory* a project.
+    """Give *directory* a config with a name and an id, or complete the one that it has.
 
     Args:
         directory: the project's root; absolute.
-        name: 1 to 255 characters; None takes the earlier system's name, or else the directory's.
-        project_id: UUID as text; None takes the earlier system's id, or else a new one.
-        take_over: whether an earlier system's config in *directory* gives what is not said here.
-        clock: gives the time of creation, with its zone.
+        look: searches from a directory upward, as the daemon does.
+        rules: whose files the daemon reads.
+        name: 1 to 255 characters; None leaves the name that is there, takes over the earlier system's, or else takes
+            the repository's or the directory's.
+        may_take_over: asked, with the path of an earlier system's config in *directory*, whether that gives what is
+            not said here.
+        config_names: where the daemon looks for a config.
+        clock: gives the time of the change, with its zone.
 
     Raises:
-        DirectoryError: *directory* is not an absolute path of an existing directory that can be written to.
-        ConfigError: it has a config already, the earlier system's cannot be used, or name or id is not valid.
-            Nothing was changed.
+        DirectoryError: *directory* is not an absolute path of an existing directory whose config would be read, or it
+            cannot be written to.
+        ConfigError: the config that is there cannot be used or edited, or name is not valid. Nothing was changed.
     """
-    if not directory.startswith("/"):
-        raise DirectoryError(directory, "Directory path must be absolute")
-    if not os.path.isdir(directory):
-        problem = "Path is not a directory" if os.path.exists(directory) else "Directory does not exist"
-        raise DirectoryError(directory, problem)
-    top = os.path.realpath(directory)
-    for ours in _OURS:
-        if os.path.lexists(os.path.join(top, ours)):
-            raise ConfigError(os.path.join(top, ours), "exists already and was left as it is")
-    earlier_path, earlier = _earlier_config(top) if take_over else (None, None)
-    now = clock().isoformat(timespec="seconds")
-    path = os.path.join(top, _OURS[0])
-    if name is None:
-        name = earlier.name if earlier else os.path.basename(top)
-    if project_id is None:
-        project_id = (earlier.project_id if earlier else None) or str(uuid4())
-    created_at = (earlier.created_at if earlier else None) or now
+    finding = look(directory)
+    if not finding.levels:
+        raise DirectoryError(directory, _NOT_LOOKED_INTO.get(finding.stop, "Directory is not looked into"))
+    top = finding.levels[0]
+    path = os.path.join(top, _NAME)
+    if name is not None:
+        _check_spelling(name, path)
+    found = finding.config if finding.config is not None and finding.config.root == top else None
+    if found is not None and found.path.startswith(os.path.join(top, _HOLDER)):
+        config = _usable(found)
+        if found.path == path:
+            return _complete(path, config, name=name, clock=clock)
+        return _left_alone(found.path, config, name=name)
+    _check_is_read(path, found, top, config_names, rules)
+    earlier = _usable(found) if found is not None and may_take_over(found.path) else None
+    if earlier is None or found is None:
+        repository = finding.repository
+        own_name = repository.name if repository is not None and repository.root == top else os.path.basename(top)
+        return _create(path, ProjectConfig(name=own_name if name is None else name), clock)
+    made = _create(path, replace(earlier, name=earlier.name if name is None else name), clock)
+    return replace(made, taken_over_from=found.path)
+
+
+def _usable(found: FoundConfig) -> ProjectConfig:
+    problem = found.content
+    if isinstance(problem, ConfigProblem):
+        raise ConfigError(problem.path, problem.problem, line=problem.line, field=problem.field)
+    return problem
+
+
+def _check_spelling(name: str, path: str) -> None:
     try:
-        content = _config_text(name=name, project_id=project_id, created_at=created_at).encode()
+        name.encode()
     except UnicodeEncodeError:
         raise ConfigError(path, "must be valid Unicode; nothing was written", field="project.name") from None
-    written = parse_config(content, path)
-    if isinstance(written, ConfigProblem):
-        raise ConfigError(path, f"{written.problem}; nothing was written", field=written.field)
+
+
+def _check_is_read(path: str, found: FoundConfig | None, top: str, names: Sequence[str], rules: Rules) -> None:
+    """Refuse to write what would not be read: another config comes first, or others may write beside it."""
+    if _NAME not in names:
+        raise ConfigError(path, "would not be read, for the setting config_names does not list it")
+    if found is not None and os.path.relpath(found.path, top) in names[: names.index(_NAME)]:
+        raise ConfigError(found.path, f"is there, and the setting config_names puts it before {_NAME}")
+    holder = os.path.dirname(path)
     try:
-        _write_new(path, content)
+        status = os.lstat(holder)
+    except OSError:
+        return  # it is made, or that fails
+    seen = Attributes(device=status.st_dev, owner_id=status.st_uid, group_id=status.st_gid, mode=status.st_mode)
+    if not rules.trusts(seen):
+        problem = "Directory belongs to another user, or others may write to it, so no config in it is read"
+        raise DirectoryError(holder, problem)
+
+
+def _create(path: str, config: ProjectConfig, clock: Callable[[], datetime]) -> InitializedProject:
+    now = clock().isoformat(timespec="seconds")
+    project_id = config.project_id or ProjectId(str(uuid4()))
+    content = new_text(
+        replace(config, project_id=project_id, created_at=config.created_at or now, version="1.0")
+    ).encode()
+    _check(content, path, config.name, project_id)
+    directory = os.path.dirname(os.path.dirname(path))
+    try:
+        config_writing.write_new(path, content)
     except FileExistsError:
-        raise ConfigError(path, "exists already and was left as it is") from None
+        raise ConfigError(path, "was written meanwhile by another program, and was left as it is") from None
     except OSError as error:
         problem = f"Directory cannot be written to ({os.strerror(error.errno or 0)})"
         raise DirectoryError(directory, problem) from error
-    return InitializedProject(
-        path=path, name=name, project_id=ProjectId(project_id.lower()), taken_over_from=earlier_path
+    return InitializedProject(path=path, name=config.name, project_id=project_id, is_new=True)
+
+
+def _complete(
+    path: str, config: ProjectConfig, *, name: str | None, clock: Callable[[], datetime]
+) -> InitializedProject:
+    wanted = _wanted(config, name)
+    known = InitializedProject(
+        path=path,
+        name=wanted.get("name", config.name),
+        project_id=ProjectId(wanted.get("id", config.project_id or "")),
+        changed=tuple(f"project.{key}" for key in wanted),
     )
-
-
-def _earlier_config(top: str) -> tuple[str, ProjectConfig] | tuple[None, None]:
-    for name in _EARLIER:
-        path = os.path.join(top, name)
-        content = Evidence(0).read(path, MAX_CONFIG_BYTES)
-        if content is None:
-            continue
-        if isinstance(content, Refusal):
-            raise ConfigError(path, content.problem)
-        config = parse_config(content, path)
-        if isinstance(config, ConfigProblem):
-            raise ConfigError(path, config.problem, line=config.line, field=config.field)
-        return path, config
-    return None, None
-
-
-def _config_text(*, name: str, project_id: str, created_at: str) -> str:
-    document = tomlkit.document()
-    document.add(tomlkit.comment("This directory, and all below it, is one project for workroot."))
-    document.add(tomlkit.comment("Keep this file under version control: the id is what the project is known by."))
-    document.add("version", tomlkit.item("1.0"))
-    document.add("created_at", tomlkit.item(created_at))
-    document.add(tomlkit.nl())
-    project = tomlkit.table()
-    project.add("name", name)
-    project.add("id", project_id)
-    document.add("project", project)
-    return tomlkit.dumps(document)
-
-
-def _write_new(path: str, content: bytes) -> None:
-    """Write a file that does not exist yet, so that it is there whole or not at all, after a crash too.
-
-    Raises:
-        FileExistsError: it exists; it was left as it is.
-        OSError: it could not be written, and does not exist.
-    """
-    holder = os.path.dirname(path)
+    if not wanted:
+        return known
     try:
-        os.mkdir(holder, 0o755)
-    except FileExistsError:
-        if not stat.S_ISDIR(os.lstat(holder).st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), holder) from None
-    temporary = os.path.join(holder, f".config.{secrets.token_hex(8)}.tmp")
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    try:
-        with os.fdopen(file, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fchmod(stream.fileno(), 0o644)
-            os.fsync(stream.fileno())
-        _name_new(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-    for changed in (holder, os.path.dirname(holder)):
-        _sync_directory(changed)
-
-
-def _name_new(temporary: str, path: str) -> None:
-    try:
-        os.link(temporary, path, follow_symlinks=False)  # unlike a rename, never over another file
+        was = config_writing.read_to_replace(path, MAX_CONFIG_BYTES)
+        if parse_config(was.content, path) != config:
+            raise ConfigError(path, "was changed meanwhile by another program; it was left as it is")
+        text = was.content.decode("utf-8-sig")
+        mark = was.content[: len(was.content) - len(text.encode())]
+        content = mark + edited_text(text, project=wanted, now=clock()).encode()
+        _check(content, path, known.name, known.project_id)
+        config_writing.replace(path, content, was)
+    except CannotEditError:
+        raise ConfigError(path, f"cannot be edited by a program; {_by_hand(wanted)}") from None
     except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
-        os.rename(temporary, path)
+        problem = f"cannot be written to ({os.strerror(error.errno or 0)}); it was left as it is"
+        raise ConfigError(path, problem) from error
+    return known
 
 
-def _sync_directory(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _left_alone(path: str, config: ProjectConfig, *, name: str | None) -> InitializedProject:
+    """Answer for a config of ours in JSON: it is not edited, since nothing keeps how somebody laid it out."""
+    wanted = _wanted(config, name)
+    if wanted or config.project_id is None:
+        raise ConfigError(path, f"is JSON, which is not edited; {_by_hand(wanted)}")
+    return InitializedProject(path=path, name=config.name, project_id=config.project_id)
+
+
+def _wanted(config: ProjectConfig, name: str | None) -> dict[str, str]:
+    wanted = {"id": str(uuid4())} if config.project_id is None else {}
+    return wanted if name in (None, config.name) else {**wanted, "name": name}
+
+
+def _by_hand(wanted: dict[str, str]) -> str:
+    fields = " and ".join(f'{key} "{value}"' for key, value in wanted.items())
+    return f"write {fields} into its project table; it was left as it is"
+
+
+def _check(content: bytes, path: str, name: str, project_id: str) -> None:
+    """Refuse to write what would not be understood, or otherwise than meant."""
+    written = parse_config(content, path)
+    if isinstance(written, ConfigProblem):
+        raise ConfigError(path, f"{written.problem}; nothing was written", field=written.field)
+    if (written.name, written.project_id) != (name, project_id):
+        raise CannotEditError

@@ -5,10 +5,12 @@ Memory serves the reads; what is new is handed out to be kept.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workroot.core.changes import ProjectSeen
-from workroot.core.projects import Directory, KnownProject, Project
+from workroot.core.projects import Directory, KnownProject, Project, ProjectId
 from workroot.core.sessions import Owner
 from workroot.errors import ProjectUnknownError
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ProjectRegistry"]
 
 _FRESH_SECONDS = 60.0  # a project seen again within this time is not written again
+_AFTER_SLASH = "0"  # the character that follows `/`: what begins with a path and `/` sorts before the path and this
 
 
 class ProjectRegistry:
@@ -25,6 +28,7 @@ class ProjectRegistry:
 
     def __init__(self) -> None:
         self._known: dict[Owner, dict[Directory, KnownProject]] = {}
+        self._roots: dict[Owner, list[str]] = {}  # sorted
 
     def load(self, seen: Iterable[ProjectSeen]) -> None:
         """Take over what a store kept."""
@@ -54,9 +58,20 @@ class ProjectRegistry:
             return None, False
         return ProjectSeen(owner, known), changed
 
+    def with_id(self, root: Directory, project_id: ProjectId) -> list[ProjectSeen]:
+        """Return what to keep so that the project at *root* has this id for everybody who knows it."""
+        return [
+            ProjectSeen(owner, replace(known[root], project_id=project_id))
+            for owner, known in self._known.items()
+            if root in known and known[root].project_id != project_id
+        ]
+
     def put(self, seen: ProjectSeen) -> None:
         """Know a project from now on."""
-        self._known.setdefault(seen.owner, {})[seen.project.root] = seen.project
+        roots = self._known.setdefault(seen.owner, {})
+        if seen.project.root not in roots:
+            insort(self._roots.setdefault(seen.owner, []), seen.project.root)
+        roots[seen.project.root] = seen.project
 
     def known(self, owner: Owner, query: str | None = None) -> list[KnownProject]:
         """Return the owner's projects, latest seen first; with *query* those whose name, id or root holds it."""
@@ -66,23 +81,47 @@ class ProjectRegistry:
             for project in self._known.get(owner, {}).values()
             if wanted in project.name.casefold() or wanted in project.project_id or wanted in project.root.casefold()
         ]
-        return sorted(found, key=lambda project: (-project.seen_at, project.root))
+        return _latest_first(found)
 
-    def root_of(self, owner: Owner, id_or_name: str) -> Directory:
-        """Return the root to work in for a project named by id, or by name if that is one project's alone.
+    def root_of(self, owner: Owner, wanted: str) -> Directory:
+        """Return the root to work in for a project named by id, by root, or by name if one project alone has it.
 
         Of several worktrees the main checkout is meant.
 
+        Args:
+            wanted: an id, a name, or the absolute path of a known root.
+
         Raises:
-            ProjectUnknownError: no project has it, or several do; it names the candidates.
+            ProjectUnknownError: no project is meant, or several may be; it names the candidates.
         """
+        known = self._known.get(owner, {})
+        if (there := known.get(Directory(wanted.rstrip("/") or "/"))) is not None and wanted.startswith("/"):
+            return there.root
         everything = self.known(owner)
-        matching = [project for project in everything if project.project_id == id_or_name.lower()]
-        matching = matching or [project for project in everything if project.name == id_or_name]
+        matching = [project for project in everything if project.project_id == wanted.lower()]
+        matching = matching or [project for project in everything if project.name == wanted]
         main = [project for project in matching if project.worktree_of is None]
-        chosen = main if len(main) == 1 else matching
+        chosen = main if len(main) == 1 and len({project.project_id for project in matching}) == 1 else matching
         if len(chosen) == 1:
             return chosen[0].root
-        raise ProjectUnknownError(
-            id_or_name, [f"{project.name} at {project.root}" for project in chosen or everything[:5]]
-        )
+        candidates = [(project.name, project.project_id, project.root) for project in chosen or everything[:5]]
+        raise ProjectUnknownError(wanted, candidates, is_ambiguous=bool(chosen))
+
+    def below(self, owner: Owner, directory: str) -> list[KnownProject]:
+        """Return the owner's projects whose roots lie below *directory*, latest seen first."""
+        roots, known = self._roots.get(owner, []), self._known.get(owner, {})
+        prefix = f"{directory.rstrip('/')}/"
+        first = bisect_right(roots, prefix)  # the root `/` is not below itself
+        last = bisect_left(roots, f"{prefix[:-1]}{_AFTER_SLASH}", first)
+        return _latest_first(known[Directory(root)] for root in roots[first:last])
+
+    def holds(self, owner: Owner, directory: str) -> KnownProject | None:
+        """Return the owner's project whose root is *directory* or above it, the nearest one, or None."""
+        known, level = self._known.get(owner, {}), directory
+        while (found := known.get(Directory(level))) is None and level not in ("", "/"):
+            level = level.rpartition("/")[0] or "/"
+        return found
+
+
+def _latest_first(projects: Iterable[KnownProject]) -> list[KnownProject]:
+    return sorted(projects, key=lambda project: (-project.seen_at, project.root))

@@ -7,6 +7,7 @@ wait: they take the published, frozen `SessionContext`, and directories are look
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -16,9 +17,14 @@ from typing import TYPE_CHECKING
 import anyio
 
 from workroot.clock import SystemClock
+from workroot.core.answer import Resolution, SessionClaim, Switch
+from workroot.core.arrival import Arrival, arrive
 from workroot.core.changes import StoredState
+from workroot.core.pins import pinned_signs
 from workroot.core.projects import Place
-from workroot.core.resolution import Resolution, SessionClaim, claimed_session, decide, directories_of, pinned_signs
+from workroot.core.reach import Reach, check_reach
+from workroot.core.reading import read
+from workroot.core.resolution import Around, claimed_session, decide, directories_of
 from workroot.core.sessions import (
     Alias,
     EndedSession,
@@ -30,21 +36,25 @@ from workroot.core.sessions import (
     check_session_id,
     mint_session_id,
 )
-from workroot.core.signs import Signs
-from workroot.errors import DirectoryError, SessionError
+from workroot.core.signs import Signs, Source
+from workroot.errors import DirectoryError, DryRunError, SessionError, StoreUnavailableError
+from workroot.followed_places import FollowedPlaces
 from workroot.housekeeping import Housekeeping
 from workroot.session_ledger import SessionLedger
 from workroot.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from workroot.core.ports import Clock, PlaceFinder, SessionStore
+    from workroot.core.projects import Directory, KnownProject
     from workroot.events import EventBus
     from workroot.registry import ProjectRegistry
 
 __all__ = ["LOCAL_OWNER", "Entered", "SessionContextManager"]
+
+logger = logging.getLogger(__name__)
 
 _SWEEP_BATCH = 500  # sessions ended in one commit
 
@@ -59,10 +69,12 @@ class Entered:
     Attributes:
         resolution: where the session works now.
         before: the session as it was, or None if this call opened it.
+        is_made: False where the project only wants a switch reported (`dry_run`): nothing changed.
     """
 
     resolution: Resolution
     before: SessionContext | None
+    is_made: bool = True
 
 
 class SessionContextManager:
@@ -75,6 +87,7 @@ class SessionContextManager:
         places: finds the project that owns a directory.
         clock: the time.
         home: the user's home directory; as a hint it says nothing about a project.
+        model_may_move: how far the argument of a call reaches.
         idle_seconds: a session idle for longer is stale.
         sweep_seconds: time between two sweeps.
         write_behind_seconds: how long "last used" may lag behind on disk.
@@ -89,18 +102,20 @@ class SessionContextManager:
         *,
         clock: Clock | None = None,
         home: str = "",
+        model_may_move: Reach = "anywhere",
         idle_seconds: float = 24 * 3600,
         sweep_seconds: float = 3600,
         write_behind_seconds: float = 2,
         ended_seconds: float = 30 * 24 * 3600,
         state: StoredState | None = None,
     ) -> None:
-        self._places, self._home = places, home
+        self._places, self._home, self._reach = places, home, model_may_move
         self._clock = clock if clock is not None else SystemClock()
         self._idle_seconds, self._ended_seconds = idle_seconds, ended_seconds
         self._ledger = SessionLedger(store, self._clock, state)
         self._sessions = self._ledger.sessions
         self._turns = Turns()
+        self.followed = FollowedPlaces(self._ledger.events)
         self._connected: Counter[tuple[Owner, Alias]] = Counter()
         self._housekeeping = Housekeeping(
             self._clock,
@@ -158,14 +173,19 @@ class SessionContextManager:
 
         Raises:
             DirectoryError: the directory cannot be worked in; nothing changed.
+            DryRunError: its project wants switches reported, not made; nothing changed.
             SessionError: the id cannot be one, or the session ended, or it is somebody else's.
             StoreUnavailableError: nothing changed; the call may be repeated.
         """
         known = check_session_id(session_id)
         async with self._turns.take(SessionKey(owner.sandbox, known)):
-            if self._sessions.is_taken(owner, known):
-                self._sessions.get(owner, known)
-            session, _ = await self._ledger.move(owner, known, await self._places.find(directory), signs=())
+            before = self._sessions.get(owner, known) if self._sessions.is_taken(owner, known) else None
+            place = await self._places.find(directory)
+            arrival = arrive(before, place)
+            if not arrival.is_made:
+                raise DryRunError(str(arrival.warning))
+            session, _ = await self._ledger.move(owner, known, arrival.place, signs=())
+        self.followed.note(owner, place)
         return session
 
     async def get_working_directory(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> str | None:
@@ -218,45 +238,95 @@ class SessionContextManager:
             if (session := self._sessions.of_alias(owner, alias)) is not None:
                 self._ledger.touch(session)
 
+    async def is_decided_by_meta(self, signs: Signs) -> bool:
+        """Tell whether a call's `_meta` names where it works, so that no answer about roots could change that."""
+        hints = [hint for hint in signs.hints if hint.source is Source.META]
+        if not hints:
+            return False
+        alone = Signs(hints=tuple(hints), traits=signs.traits)
+        places = {directory: await self._look(directory) for directory in directories_of(alone, None)}
+        return bool(read(alone, places, home=self._home).usable)
+
     async def resolve(self, owner: Owner, signs: Signs) -> Resolution:
-        """Return where a call works, decided anew from its signs.
+        """Return where a call works, decided anew from its signs; its session follows if it has moved.
 
         Raises:
             DirectoryError: a directory that was named explicitly cannot be worked in.
+            MoveRefusedError: the argument `directory` is out of a model's reach.
             SessionError: the handle cannot be used.
-            SignsDisagreeError: signs of equal authority name different sessions.
+            SignsDisagreeError: signs of equal authority name different sessions or directories.
+            StrictModeError: the project that the caller is in answers for no directory outside of it.
         """
-        claim = claimed_session(signs)
+        claim, around = claimed_session(signs), self._around(owner)
         while True:
             session = self._claimed(owner, claim)
             places = {directory: await self._look(directory) for directory in directories_of(signs, session)}
-            if _version(self._claimed(owner, claim)) == _version(session):
-                break  # else it moved, began or ended meanwhile: look again
-        resolution = decide(signs, session, places, home=self._home)
+            if _version(self._claimed(owner, claim)) != _version(session):
+                continue  # it moved, began or ended meanwhile: look again
+            resolution = decide(signs, session, places, around)
+            if session is not None and resolution.switch is not None:
+                moved = await self._switched(session, resolution.switch)
+                if moved is None:
+                    continue
+                resolution = replace(resolution, session=moved, switch=None, previous=session)
+            if signs.directory is None and resolution.place is not None:
+                if await self._ledger.note_project(owner, resolution.place):
+                    continue
+                self.followed.note(owner, resolution.place)
+            break
         if session is not None:
             self._ledger.touch(session)
-        if resolution.place is not None:
-            await self._ledger.note_project(owner, resolution.place)
         return resolution
 
-    async def enter(self, owner: Owner, signs: Signs, directory: str) -> Entered:
+    async def enter(self, owner: Owner, signs: Signs, directory: str, *, is_project: bool = False) -> Entered:
         """Let the call's session work in *directory*; a call that is in none gets a new one.
+
+        Args:
+            directory: absolute.
+            is_project: the caller named the project, not only a directory.
 
         Raises:
             DirectoryError: the directory cannot be worked in; nothing changed.
+            MoveRefusedError: it is out of a model's reach; nothing changed.
             SessionError: the handle cannot be used; nothing changed.
             SignsDisagreeError: signs of equal authority name different sessions.
             StoreUnavailableError: nothing changed; the call may be repeated.
         """
-        claim, signs = claimed_session(signs), replace(signs, directory=None)
+        claim, signs, around = claimed_session(signs), replace(signs, directory=None), self._around(owner)
         async with self._claimed_turn(owner, claim) as (session_id, alias):
+            before = self._sessions.of_key(SessionKey(owner.sandbox, session_id))
             place = await self._places.find(directory)
-            places = {hinted: await self._look(hinted) for hinted in directories_of(signs, None)}
-            pinned = pinned_signs(signs, places, home=self._home)
-            session, before = await self._ledger.move(owner, session_id, place, signs=pinned, alias=alias)
+            places = {hinted: await self._look(hinted) for hinted in directories_of(signs, before)}
+            usable = read(signs, places, home=self._home).usable
+            check_reach(self._reach, place, usable, around.known)
+            arrival = arrive(before, place, is_asked_for=is_project)
+            if not arrival.is_made:
+                return self._only_reported(signs, before, places, arrival, around)
+            session, before = await self._ledger.move(
+                owner, session_id, arrival.place, signs=pinned_signs(place, usable), alias=alias
+            )
+        self.followed.note(owner, place)
         now_in = replace(signs, session_id=session_id)
-        resolution = decide(now_in, session, {**places, place.directory: place}, home=self._home)
-        return Entered(resolution=replace(resolution, is_default_session=alias is not None), before=before)
+        resolution = decide(now_in, session, {**places, place.directory: place}, around)
+        is_default = claim.by == "alias"
+        return Entered(resolution=replace(resolution, is_default_session=is_default, switch=None), before=before)
+
+    async def refresh(self, owner: Owner, directory: Directory) -> None:
+        """Look again at a directory where *owner* works, and move the sessions there along with its project.
+
+        Raises:
+            StoreUnavailableError: what changed could not be kept; the next call looks again.
+        """
+        place = await self._look(directory)
+        while not isinstance(place, DirectoryError) and await self._ledger.note_project(owner, place):
+            place = await self._look(directory)
+        if isinstance(place, DirectoryError):
+            return  # calls that need it will say so
+        self.followed.note(owner, place)
+        for session in self._sessions.in_directory(owner, directory):
+            arrival = arrive(session, place)
+            if arrival.is_made and not session.is_as(arrival.place):
+                await self._switched(session, Switch(arrival.place, session.signs))
 
     async def close_session(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> EndedSession:
         """Forget a session for good.
@@ -286,6 +356,40 @@ class SessionContextManager:
 
     # Within
 
+    def _around(self, owner: Owner) -> Around:
+        return Around(home=self._home, reach=self._reach, known=_KnownTo(self.projects, owner))
+
+    async def _switched(self, session: SessionContext, switch: Switch) -> SessionContext | None:
+        """Move a session along with its client or project; None if it has changed meanwhile.
+
+        If the store is away, the session stays as it was, and the next call tries again.
+        """
+        async with self._turns.take(session.key):
+            now = self._sessions.of_key(session.key)
+            if now is None or now.revision != session.revision:
+                return None
+            is_same = switch.place.directory == session.working_directory
+            place = replace(switch.place, given=session.given_directory) if is_same else switch.place
+            try:
+                moved, _ = await self._ledger.move(session.owner, session.session_id, place, signs=switch.signs)
+            except StoreUnavailableError:
+                logger.warning("session %s moved, and that is not kept yet", session.session_id)
+                return session
+        return moved
+
+    def _only_reported(
+        self,
+        signs: Signs,
+        session: SessionContext | None,
+        places: Mapping[str, Place | DirectoryError],
+        arrival: Arrival,
+        around: Around,
+    ) -> Entered:
+        """Return where the caller stays, with what would have happened."""
+        stays = decide(signs, session, places, around)
+        warnings = (str(arrival.warning), *stays.warnings)
+        return Entered(resolution=replace(stays, warnings=warnings, switch=None), before=None, is_made=False)
+
     async def _housekeep(self) -> None:
         await self.sweep()
         await self._ledger.forget_ended(before=self._clock.wall() - self._ended_seconds)
@@ -297,7 +401,7 @@ class SessionContextManager:
     def _claimed(self, owner: Owner, claim: SessionClaim) -> SessionContext | None:
         if claim.name is None:
             return None
-        if claim.by == "alias":
+        if claim.by != "handle":
             return self._sessions.of_alias(owner, Alias(claim.name))
         return self._sessions.get(owner, check_session_id(claim.name))
 
@@ -318,7 +422,7 @@ class SessionContextManager:
                 # The session may have ended while this call waited.
                 if claim.by == "handle":
                     self._sessions.get(owner, session_id)
-                elif session is not None and not self._sessions.is_held(session.key):
+                elif session is not None and self._sessions.of_key(session.key) is None:
                     session_id = mint_session_id()  # nobody knows it yet: it needs no turn
                 yield session_id, alias
 
@@ -327,6 +431,20 @@ class SessionContextManager:
             return await self._places.find(directory)
         except DirectoryError as error:
             return error
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownTo:
+    """The registry as one owner sees it; implements `core.reach.KnownProjects`."""
+
+    registry: ProjectRegistry
+    owner: Owner
+
+    def below(self, directory: str) -> Sequence[KnownProject]:
+        return self.registry.below(self.owner, directory)
+
+    def holds(self, directory: str) -> KnownProject | None:
+        return self.registry.holds(self.owner, directory)
 
 
 def _version(session: SessionContext | None) -> tuple[SessionId, int] | None:

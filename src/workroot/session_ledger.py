@@ -16,7 +16,6 @@ from workroot.core.changes import (
     AliasBound,
     Change,
     EndedForgotten,
-    ProjectSeen,
     SessionEnded,
     SessionSaved,
     StoredState,
@@ -27,6 +26,7 @@ from workroot.core.sessions import (
     EndedSession,
     Ending,
     Owner,
+    PinnedSign,
     SessionContext,
     SessionId,
 )
@@ -34,15 +34,17 @@ from workroot.errors import NotStartedError, StoreUnavailableError
 from workroot.events import EventBus, ProjectsChanged, SessionMoved
 from workroot.events import SessionEnded as SessionEndedEvent
 from workroot.housekeeping import WriteBehind
+from workroot.project_notes import Note, PlaceOutdatedError, ProjectNotes
 from workroot.registry import ProjectRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
+    from workroot.core.identities import Identities
     from workroot.core.ports import Clock, SessionStore
     from workroot.core.projects import Place
 
-__all__ = ["SessionLedger"]
+__all__ = ["PlaceOutdatedError", "SessionLedger"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,13 +57,26 @@ class SessionLedger:
         projects: the projects that somebody has worked in.
         events: tells of each change, after it is kept.
         behind: what is written without anybody waiting.
+
+    Args:
+        store: keeps the changes.
+        clock: the time.
+        state: what the store keeps, if it is loaded already.
+        identities: under which ids projects are known, shared with the finder of places; None keeps none.
     """
 
-    def __init__(self, store: SessionStore, clock: Clock, state: StoredState | None = None) -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        clock: Clock,
+        state: StoredState | None = None,
+        identities: Identities | None = None,
+    ) -> None:
         self._store, self._clock = store, clock
         self._state, self._is_loaded = state, False
         self.sessions = SessionTable()
         self.projects = ProjectRegistry()
+        self._notes = ProjectNotes(self.projects, identities)
         self.events = EventBus()
         self.behind = WriteBehind(store)
 
@@ -77,7 +92,7 @@ class SessionLedger:
         wall, awake = self._clock.wall(), self._clock.awake()
         seen = {session.key: awake - max(0.0, wall - session.last_used) for session in state.sessions}
         self.sessions.load(state, seen=seen)
-        self.projects.load(state.projects)
+        self._notes.load(state.projects, state.project_ids)
         self._state, self._is_loaded = None, True
         logger.info("holding %d sessions", len(self.sessions))
 
@@ -87,7 +102,7 @@ class SessionLedger:
         session_id: SessionId,
         place: Place,
         *,
-        signs: tuple[tuple[str, str], ...],
+        signs: tuple[PinnedSign, ...],
         alias: Alias | None = None,
     ) -> tuple[SessionContext, SessionContext | None]:
         """Let a session work in *place*, and return it as it is now and as it was (None: it is new).
@@ -95,21 +110,25 @@ class SessionLedger:
         Args:
             signs: what the pin has to remember.
             alias: stands for the session from now on, if the session is new.
+
+        Raises:
+            PlaceOutdatedError: the place has to be looked at again; nothing changed.
+            StoreUnavailableError: nothing changed; the call may be repeated.
         """
-        session, before = self.sessions.planned(owner, session_id, place, now=self._clock.wall(), signs=signs)
-        changes: list[Change] = [SessionSaved(session)]
-        if alias is not None and before is None:
-            changes.append(AliasBound(owner, alias, session_id))
-        seen, is_new = self._planned_project(owner, place)
-        if seen is not None:
-            changes.append(seen)
+        async with self._notes.turn(place):
+            self._notes.check(place)
+            session, before = self.sessions.planned(owner, session_id, place, now=self._clock.wall(), signs=signs)
+            changes: list[Change] = [SessionSaved(session)]
+            if alias is not None and before is None:
+                changes.append(AliasBound(owner, alias, session_id))
+            note = self._notes.planned(owner, place, now=self._clock.wall())
 
-        def tell() -> None:
-            self._show_project(seen, is_new=is_new)
-            self.events.publish(SessionMoved(session, before))
-            logger.info("session %s works in %s", session_id, place.directory)
+            def tell() -> None:
+                self._show(note)
+                self.events.publish(SessionMoved(session, before))
+                logger.info("session %s works in %s", session_id, place.directory)
 
-        await self._keep(changes, tell)
+            await self._keep([*changes, *note.changes], tell)
         return session, before
 
     async def end(self, sessions: Iterable[SessionContext], ending: Ending) -> list[EndedSession]:
@@ -142,34 +161,50 @@ class SessionLedger:
         """Note that a session is used; that is written behind."""
         self.behind.note(self.sessions.touch(session.key, now=self._clock.wall(), seen=self._clock.awake()))
 
-    async def note_project(self, owner: Owner, place: Place) -> None:
-        """Note that *owner* works in the project of *place*, if it has one.
+    async def note_project(self, owner: Owner, place: Place) -> bool:
+        """Note that *owner* works in the project of *place*, if it has one; True: look there again, nothing was noted.
 
         A new project is kept at once, or, if the store is away, as soon as it is back; when somebody last
         worked in a known one is written behind.
         """
-        seen, is_new = self._planned_project(owner, place)
-        if seen is None:
-            return
-        if is_new:
+        async with self._notes.turn(place):
             try:
-                await self._keep([seen], lambda: self._show_project(seen, is_new=True))
-                return
-            except StoreUnavailableError:
-                logger.warning("a new project waits to be kept")
-        self.behind.note(seen)
-        self._show_project(seen, is_new=is_new)
+                self._notes.check(place)
+            except PlaceOutdatedError:
+                return True
+            note = self._notes.planned(owner, place, now=self._clock.wall())
+            if note.is_urgent:
+                try:
+                    await self._keep(note.changes, lambda: self._show(note))
+                    return False
+                except StoreUnavailableError:
+                    logger.warning("a new project waits to be kept")
+            for change in note.changes:
+                self.behind.note(change)
+            self._show(note)
+        return False
 
-    def _planned_project(self, owner: Owner, place: Place) -> tuple[ProjectSeen | None, bool]:
-        if place.project is None:
-            return None, False
-        return self.projects.planned(owner, place.project, now=self._clock.wall())
+    async def join(self, place: Place) -> bool:
+        """Make the project of *place* one with the others that have the id its config claims.
 
-    def _show_project(self, seen: ProjectSeen | None, *, is_new: bool) -> None:
-        if seen is not None:
-            self.projects.put(seen)
-            if is_new:
-                self.events.publish(ProjectsChanged(seen.owner, seen.project.project_id))
+        Returns:
+            Whether that changed anything.
+
+        Raises:
+            JoinRefusedError: it claims no id; nothing changed.
+            PlaceOutdatedError: the place has to be looked at again; nothing changed.
+            StoreUnavailableError: nothing changed; the call may be repeated.
+        """
+        async with self._notes.turn_to_join(place):
+            self._notes.check(place)
+            note = self._notes.planned_join(place)
+            await self._keep(note.changes, lambda: self._show(note))
+        return bool(note.ids)
+
+    def _show(self, note: Note) -> None:
+        self._notes.show(note)
+        if note.news is not None:
+            self.events.publish(ProjectsChanged(note.news.owner, note.news.project.project_id))
 
     async def _keep(self, changes: Sequence[Change], tell: Callable[[], None]) -> None:
         """Let the store keep changes, then show them and tell of them: all of it, cancelled or not, or nothing."""

@@ -13,17 +13,19 @@ from workroot.core.changes import (
     AliasBound,
     Change,
     EndedForgotten,
+    ProjectIdKept,
     ProjectSeen,
     SessionEnded,
     SessionSaved,
     SessionTouched,
 )
-from workroot.core.projects import Directory, KnownProject, ProjectId
+from workroot.core.projects import Directory, KnownId, KnownProject, ProjectId, ProjectKey
 from workroot.core.sessions import (
     Alias,
     EndedSession,
     Ending,
     Owner,
+    PinnedSign,
     SessionContext,
     SessionId,
     SessionKey,
@@ -43,7 +45,8 @@ WORK = SessionContext(
     config_path="/home/ada/app/.workroot/config.toml",
     project_id=ProjectId("5b8f2f0e-6d1c-4b39-9f6e-0d2f4c1f7a11"),
     project_root=Directory("/home/ada/app"),
-    signs=(("roots", "/home/ada/app"), ("PWD", "/home/ada")),
+    project_name="app",
+    signs=(PinnedSign("roots: the only root", "/home/ada/app", agreed=True), PinnedSign("connector: PWD", "/home/ada")),
     set_at=1_000.25,
     last_used=1_001.5,
 )
@@ -61,6 +64,12 @@ APP = KnownProject(
     root=Directory("/home/ada/app"),
     worktree_of=None,
     seen_at=1_000.0,
+)
+APP_ID = KnownId(
+    key=ProjectKey("/home/ada/app/.git", ""),
+    project_id=APP.project_id,
+    name="app",
+    root=APP.root,
 )
 
 
@@ -98,7 +107,7 @@ async def aliases(store: SessionStore) -> dict[tuple[Owner, Alias], SessionId]:
 async def test_a_new_store_holds_nothing_but_its_namespace(store: SessionStore) -> None:
     state = await store.load()
 
-    assert (state.sessions, state.ended, state.aliases, state.projects) == ((), (), (), ())
+    assert (state.sessions, state.ended, state.aliases, state.projects, state.project_ids) == ((), (), (), (), ())
     assert str(uuid.UUID(state.namespace)) == state.namespace
     assert (await store.load()).namespace == state.namespace
 
@@ -123,7 +132,9 @@ async def test_a_session_comes_back_as_it_was_saved(store: SessionStore, session
 
 @pytest.mark.parametrize("path", ["/größe/日本/🦀", "/a b\n\t'\";--", "/e\u0301", "/" + "x" * 4_094])
 async def test_any_unicode_path_comes_back_unchanged(store: SessionStore, path: str) -> None:
-    session = replace(WORK, working_directory=Directory(path), given_directory=path, signs=(("roots", path),))
+    session = replace(
+        WORK, working_directory=Directory(path), given_directory=path, signs=(PinnedSign("roots: r", path),)
+    )
 
     await store.commit([SessionSaved(session)])
 
@@ -354,6 +365,40 @@ async def test_projects_are_kept_by_owner_and_root(store: SessionStore) -> None:
     assert set((await store.load()).projects) == set(seen)
 
 
+# The ids under which projects were known last
+
+
+@pytest.mark.parametrize("is_joined", [False, True])
+async def test_a_project_id_comes_back_as_it_was_kept(store: SessionStore, is_joined: bool) -> None:
+    known = replace(APP_ID, is_joined=is_joined)
+
+    await store.commit([ProjectIdKept(known)])
+
+    assert (await store.load()).project_ids == (known,)
+
+
+async def test_a_project_id_replaces_all_that_was_kept_under_its_key(store: SessionStore) -> None:
+    await store.commit([ProjectIdKept(replace(APP_ID, is_joined=True))])
+
+    again = KnownId(key=APP_ID.key, project_id=ProjectId("other"), name="renamed", root=Directory("/elsewhere"))
+    await store.commit([ProjectIdKept(again)])
+
+    assert (await store.load()).project_ids == (again,)
+
+
+async def test_project_ids_are_kept_by_repository_and_path(store: SessionStore) -> None:
+    known = [
+        APP_ID,
+        replace(APP_ID, key=ProjectKey("/home/ada/app/.git", "packages/web")),
+        replace(APP_ID, key=ProjectKey("/home/ada/copy/.git", "")),
+        replace(APP_ID, key=ProjectKey("", "/home/ada/app")),
+    ]
+
+    await store.commit([ProjectIdKept(each) for each in known])
+
+    assert set((await store.load()).project_ids) == set(known)
+
+
 # One call
 
 
@@ -387,6 +432,7 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
     gone = replace(BARE, session_id=SessionId("wr_gone"))
     other = replace(BARE, session_id=SessionId("wr_other"))
     await store.commit([SessionSaved(WORK), bound("conn", WORK), ended(gone, at=1.0), ProjectSeen(ADA, APP)])
+    await store.commit([ProjectIdKept(APP_ID)])
     before = await store.load()
 
     with pytest.raises(ChangeRefusedError):
@@ -399,6 +445,8 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
                 bound("new", WORK),
                 ProjectSeen(ADA, replace(APP, name="renamed", seen_at=9_999.0)),
                 ProjectSeen(EVE, APP),
+                ProjectIdKept(replace(APP_ID, name="renamed")),
+                ProjectIdKept(replace(APP_ID, key=ProjectKey("/other/.git", ""))),
                 ended(WORK),
                 ended(other, at=3.0),
                 EndedForgotten(2.0),
@@ -411,6 +459,7 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
     assert set(after.ended) == set(before.ended)
     assert set(after.aliases) == set(before.aliases)
     assert set(after.projects) == set(before.projects)
+    assert after.project_ids == before.project_ids
     await store.commit([ended(WORK)])  # the aliases of a session are still known with it
     assert (await store.load()).aliases == ()
 
@@ -419,12 +468,14 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
     "change",
     [
         SessionSaved(replace(WORK, given_directory="/\udcff")),
-        SessionSaved(replace(WORK, signs=(("roots", "/\ud800"),))),
+        SessionSaved(replace(WORK, signs=(PinnedSign("roots: r", "/\ud800"),))),
         ended(replace(WORK, working_directory=Directory("/\udcff"))),
         bound("\udcff", BARE),
         ProjectSeen(ADA, replace(APP, name="\udcff")),
+        SessionSaved(replace(WORK, project_name="\udcff")),
+        ProjectIdKept(replace(APP_ID, key=ProjectKey("/\udcff", ""))),
     ],
-    ids=["session", "sign", "ending", "alias", "project"],
+    ids=["session", "sign", "ending", "alias", "project", "project name", "project id"],
 )
 async def test_text_that_is_not_unicode_is_refused(store: SessionStore, change: Change) -> None:
     await store.commit([SessionSaved(BARE)])

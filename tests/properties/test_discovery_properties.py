@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from workroot.core.discovery import Attributes, FoundConfig, Rules, find_owner, project_of
+from workroot.core.discovery import Attributes, FoundConfig, Rules, find_owner
+from workroot.core.placing import project_of
 from workroot.core.projects import CONFIG_NAMES, Directory, ProjectConfig, Repository
 from workroot.errors import DirectoryError
 from workroot.project_finder import ProjectFinder

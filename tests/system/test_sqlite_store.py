@@ -13,6 +13,7 @@ import sys
 import threading
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -23,16 +24,19 @@ from anyio.streams.text import TextReceiveStream
 from workroot.core.changes import (
     AliasBound,
     EndedForgotten,
+    ProjectIdKept,
     ProjectSeen,
     SessionEnded,
     SessionSaved,
+    StoredState,
 )
-from workroot.core.projects import Directory, KnownProject, ProjectId
+from workroot.core.projects import Directory, KnownId, KnownProject, ProjectId, ProjectKey
 from workroot.core.sessions import (
     Alias,
     EndedSession,
     Ending,
     Owner,
+    PinnedSign,
     SessionContext,
     SessionId,
 )
@@ -43,7 +47,6 @@ from workroot.storage.sqlite import SqliteStore, open_sqlite_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 ADA = Owner("uid:1000")
 WORK = SessionContext(
@@ -124,6 +127,7 @@ async def test_all_that_was_kept_survives_closing_and_opening(path: Path) -> Non
     project = KnownProject(
         project_id=ProjectId("p"), name="app", root=Directory("/r"), worktree_of=Directory("/m"), seen_at=1.5
     )
+    known = KnownId(key=ProjectKey("/r/.git", ""), project_id=ProjectId("p"), name="app", root=Directory("/r"))
     gone = EndedSession(
         session_id=SessionId("wr_gone"),
         owner=ADA,
@@ -137,6 +141,7 @@ async def test_all_that_was_kept_survives_closing_and_opening(path: Path) -> Non
                 SessionSaved(WORK),
                 AliasBound(ADA, Alias("conn"), WORK.session_id),
                 ProjectSeen(ADA, project),
+                ProjectIdKept(known),
                 SessionEnded(gone),
             ]
         )
@@ -144,7 +149,7 @@ async def test_all_that_was_kept_survives_closing_and_opening(path: Path) -> Non
 
     async with open_sqlite_store(str(path)) as store:
         assert await store.load() == before
-    assert before.sessions == (WORK,)
+    assert (before.sessions, before.project_ids) == ((WORK,), (known,))
 
 
 WRITING_CHILD = """
@@ -423,6 +428,56 @@ async def test_a_migration_keeps_the_sessions_and_a_backup_of_the_version_before
         async with open_sqlite_store(path):
             pass
     assert not (path.parent / f"{backup.name}.part").exists()
+
+
+async def test_a_database_of_version_1_is_led_forward_with_all_that_it_holds(path: Path) -> None:
+    dump = (Path(__file__).parent / "state_v1.sql").read_text()
+    with closing(sqlite3.connect(path)) as version_1:
+        version_1.executescript(dump)
+    app, app_id = Directory("/home/ada/app"), ProjectId("5b8f2f0e-6d1c-4b39-9f6e-0d2f4c1f7a11")
+    session = SessionContext(
+        session_id=SessionId("wr_ada"),
+        owner=ADA,
+        working_directory=Directory("/home/ada/app/src"),
+        given_directory="/home/ada/link/src",
+        config_path="/home/ada/app/.workroot/config.toml",
+        project_id=app_id,
+        project_root=app,
+        project_name=None,
+        signs=(PinnedSign("roots", "/home/ada/größe", agreed=False),),
+        set_at=1_000.25,
+        last_used=1_001.5,
+        revision=3,
+    )
+    gone = EndedSession(
+        session_id=SessionId("wr_gone"),
+        owner=ADA,
+        last_directory=Directory("/old"),
+        ending=Ending.EXPIRED,
+        ended_at=2.5,
+    )
+    project = KnownProject(project_id=app_id, name="app", root=app, worktree_of=None, seen_at=1_000.0)
+    known = KnownId(key=ProjectKey("/home/ada/app/.git", ""), project_id=app_id, name="app", root=app)
+
+    async with open_sqlite_store(path) as store:
+        state = await store.load()
+        await store.commit([SessionSaved(newer := replace(session, project_name="app", revision=4))])
+        await store.commit([ProjectIdKept(known)])
+        after = await store.load()
+
+    assert state == StoredState(
+        namespace=state.namespace,
+        sessions=(session,),
+        ended=(gone,),
+        aliases=(AliasBound(ADA, Alias("conn"), session.session_id),),
+        projects=(ProjectSeen(ADA, project),),
+    )
+    assert f"'{state.namespace}'" in dump
+    assert (after.sessions, after.project_ids) == ((newer,), (known,))
+    with closing(sqlite3.connect(path.with_name("state.db.v1.bak"))) as backup:
+        assert backup.execute("PRAGMA user_version").fetchone() == (1,)
+        assert backup.execute("SELECT session_id, revision FROM sessions").fetchall() == [("wr_ada", 3)]
+        assert backup.execute("SELECT 1 FROM sqlite_schema WHERE name = 'project_ids'").fetchall() == []
 
 
 async def test_a_new_database_needs_no_backup(path: Path) -> None:

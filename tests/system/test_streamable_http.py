@@ -10,8 +10,9 @@ import signal
 import socket
 import stat
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import anyio
 import httpx2
 import pytest
 from anyio.abc import SocketStream, TaskStatus
+from child_client import ChildClient, child_client
 from mcp import Client
 from mcp.client import ClientRequestContext
 from mcp.client.streamable_http import streamable_http_client
@@ -39,6 +41,8 @@ from mcp_types import (
 )
 from pydantic import FileUrl
 
+from workroot.core.sessions import Alias, Owner
+from workroot.core.signs import Hint, Source
 from workroot.errors import RendezvousError
 from workroot.identity import TokenFile, os_owner
 from workroot.peer import PEER_KEY, Peer
@@ -182,7 +186,7 @@ MODERN_META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelconte
 
 
 @asynccontextmanager
-async def running(state: Path, **options: float) -> AsyncIterator[Daemon]:
+async def running(state: Path, **options: Any) -> AsyncIterator[Daemon]:
     tokens = TokenFile(state / "tokens.json")
     listener = bind_port(state)
     async with anyio.create_task_group() as tasks:
@@ -308,6 +312,15 @@ async def test_the_head_of_a_request_gives_signs(daemon: Daemon, mode: str) -> N
     ]
 
 
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_value_that_was_never_expanded_is_passed_on_for_whoever_asks_why(daemon: Daemon, mode: str) -> None:
+    literal = "${workspaceFolder}"
+    with anyio.fail_after(5):
+        async with daemon.client(mode, query=f"?directory={literal}", Workroot_Directory=literal) as client:
+            said = await daemon.who(client)
+    assert said["hints"] == [["header", "Workroot-Directory", literal], ["header", "?directory=", literal]]
+
+
 @pytest.mark.parametrize("value", ["/home/ada/ü".encode(), "/home/ada/ü".encode("latin-1")])
 async def test_a_directory_header_is_read_as_utf8_or_as_latin1(daemon: Daemon, value: bytes) -> None:
     session_id = await daemon.initialize()
@@ -315,13 +328,68 @@ async def test_a_directory_header_is_read_as_utf8_or_as_latin1(daemon: Daemon, v
     assert [hint.directory for hint in daemon.echo.peers[0].hints] == ["/home/ada/ü"]
 
 
-async def test_a_value_that_was_never_expanded_gives_no_sign(daemon: Daemon) -> None:
+def told(daemon: Daemon, client: ChildClient, **options: Any) -> int:
+    """Have another process call `who`; what it carried is the last of the daemon's peers then."""
+    headers = {
+        "Authorization": f"Bearer {daemon.token}",
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": MODERN,
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "who",
+    }
+    message = CALL_WHO | {"params": {"name": "who", "arguments": {}, "_meta": MODERN_META}}
+    return client.post(daemon.port, "/mcp", headers | options.pop("headers", {}), message, **options)
+
+
+async def hints_told(daemon: Daemon, client: ChildClient, **options: Any) -> list[Hint]:
     with anyio.fail_after(5):
-        async with daemon.client(
-            "legacy", query="?directory=${workspaceFolder}", Workroot_Directory="${workspaceFolder}"
-        ) as client:
-            said = await daemon.who(client)
-    assert (said["hints"], said["header_session"]) == ([], None)
+        assert await anyio.to_thread.run_sync(partial(told, daemon, client, **options)) == 200
+    return list(daemon.echo.peers[-1].hints)
+
+
+async def test_a_process_on_a_kept_connection_is_followed_from_directory_to_directory(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    (tmp_path / "later").mkdir()
+    with child_client(tmp_path) as client:
+        first = await hints_told(daemon, client)
+        client.chdir(tmp_path / "later")
+        second = await hints_told(daemon, client)
+        detail = f"process {client.pid} (child_client)"
+    assert first == [Hint(Source.PROCESS, detail, str(tmp_path))]
+    assert second == [Hint(Source.PROCESS, detail, str(tmp_path / "later"))]
+
+
+async def test_a_port_that_another_process_uses_next_tells_of_that_one(daemon: Daemon, tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "other").mkdir()
+    with child_client(tmp_path) as one, child_client(tmp_path / "other") as other:
+        first = await hints_told(daemon, one, source_port=port)
+        one.drop()
+        second = await hints_told(daemon, other, source_port=port)
+    assert [hint.directory for hint in (*first, *second)] == [str(tmp_path), str(tmp_path / "other")]
+
+
+async def test_what_a_process_suggests_comes_after_its_headers(daemon: Daemon, tmp_path: Path) -> None:
+    with child_client(tmp_path) as client:
+        hints = await hints_told(daemon, client, headers={"Workroot-Directory": "/srv/app"})
+    assert [(hint.source, hint.directory) for hint in hints] == [
+        (Source.HEADER, "/srv/app"),
+        (Source.PROCESS, str(tmp_path)),
+    ]
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via"])
+async def test_a_process_that_relays_for_others_gives_no_sign(daemon: Daemon, tmp_path: Path, header: str) -> None:
+    with child_client(tmp_path) as client:
+        assert await hints_told(daemon, client, headers={header: "192.0.2.1"}) == []
+
+
+async def test_a_process_does_not_speak_for_a_token_of_somebody_else(daemon: Daemon, tmp_path: Path) -> None:
+    guest = daemon.tokens.create("guest", user="ada")
+    with child_client(tmp_path) as client:
+        assert await hints_told(daemon, client, headers={"Authorization": f"Bearer {guest}"}) == []
 
 
 async def test_roots_are_asked_for_within_a_handshake_call(daemon: Daemon) -> None:
@@ -383,6 +451,45 @@ async def test_a_session_that_is_long_idle_ends_and_lets_go(tmp_path: Path) -> N
             await daemon.echo.closing.wait()
         assert daemon.echo.closed == ["hand"]
         assert (await daemon.post(CALL_WHO, Mcp_Session_Id=session_id))[0] == 404
+
+
+async def test_a_handshake_sessions_alias_is_in_use_until_it_ends(tmp_path: Path) -> None:
+    held: list[Alias] = []
+
+    @contextmanager
+    def connected(owner: Owner, alias: Alias) -> Iterator[None]:
+        assert owner == os_owner()
+        held.append(alias)
+        yield
+        held.remove(alias)
+
+    async with running(tmp_path, connected=connected) as daemon:
+        deleted, evicted = await daemon.initialize(), await daemon.initialize()
+        assert held == [deleted, evicted]
+        await daemon.post(CALL_WHO)  # refused, since it opens no session
+        await daemon.post(
+            CALL_WHO | {"params": {"name": "who", "arguments": {}, "_meta": MODERN_META}},
+            MCP_Protocol_Version=MODERN,
+            Mcp_Method="tools/call",
+            Mcp_Name="who",
+        )
+        await daemon.say(daemon.head("DELETE", Mcp_Session_Id=deleted, Connection="close"))
+        assert held == [evicted]
+    assert held == []
+
+
+async def test_a_session_that_is_long_idle_does_not_keep_its_alias_in_use(tmp_path: Path) -> None:
+    let_go = anyio.Event()
+
+    @contextmanager
+    def connected(_: Owner, __: Alias) -> Iterator[None]:
+        yield
+        let_go.set()
+
+    async with running(tmp_path, connected=connected, session_idle_seconds=0.2) as daemon:
+        await daemon.initialize()
+        with anyio.fail_after(5):
+            await let_go.wait()
 
 
 async def test_a_session_with_a_call_in_flight_is_not_idle(tmp_path: Path) -> None:

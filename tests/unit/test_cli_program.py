@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +17,6 @@ from workroot.cli.program import Program, program
 from workroot.cli.tables import ago, local_time, short_session
 from workroot.errors import AlreadyRunningError, ConfigError, DaemonStartError, DaemonUnavailableError, WorkrootError
 
-EARLIER_ID = "5f0c7f5e-95a3-4f5e-9d8c-3a3a3a3a3a3a"
-
 
 def commands(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Yield every command with the words that call it."""
@@ -33,7 +30,7 @@ ALL = list(commands(program))
 
 
 def test_the_commands_of_this_version_are_all_there() -> None:
-    names = "status sessions projects why init connect serve stop sweep token"
+    names = "status sessions projects why init trust connect serve stop sweep token"
 
     assert " ".join(program.commands) == names
 
@@ -157,55 +154,6 @@ def test_connect_passes_its_options_on_to_the_connector(
 
     assert run_cli("connect", *options, state=tmp_path).exit_code == ExitCode.GAVE_UP
     assert passed == options
-
-
-# init
-
-
-def earlier_config(project: Path) -> Path:
-    path = project / ".workflow-mcp" / "config.json"
-    path.parent.mkdir()
-    path.write_text(json.dumps({"version": "1.0", "project": {"name": "Old", "id": EARLIER_ID}}))
-    return path
-
-
-def test_init_writes_a_config_and_says_where(tmp_path: Path) -> None:
-    document = json.loads(run_cli("init", str(tmp_path), "--name", "The Shop", "--json", state=tmp_path).stdout)
-
-    assert document["path"] == str(tmp_path / ".workroot" / "config.toml")
-    assert document["name"] == "The Shop"
-    assert document["taken_over_from"] is None
-    assert document["project_id"] in (tmp_path / ".workroot" / "config.toml").read_text()
-
-
-def test_init_never_writes_over_a_config(tmp_path: Path) -> None:
-    run_cli("init", str(tmp_path), state=tmp_path)
-    before = (tmp_path / ".workroot" / "config.toml").read_bytes()
-
-    result = run_cli("init", str(tmp_path), "--yes", state=tmp_path)
-
-    assert result.exit_code == ExitCode.FAILED
-    assert "exists already" in result.stderr
-    assert (tmp_path / ".workroot" / "config.toml").read_bytes() == before
-
-
-def test_init_with_yes_takes_over_an_earlier_id(tmp_path: Path) -> None:
-    earlier = earlier_config(tmp_path)
-
-    document = json.loads(run_cli("init", str(tmp_path), "--yes", "--json", state=tmp_path).stdout)
-
-    assert (document["name"], document["project_id"]) == ("Old", EARLIER_ID)
-    assert document["taken_over_from"] == str(earlier)
-
-
-def test_init_without_a_terminal_asks_nobody_and_changes_nothing(tmp_path: Path) -> None:
-    earlier_config(tmp_path)
-
-    result = run_cli("init", str(tmp_path), state=tmp_path, text_in="y\n")
-
-    assert result.exit_code == ExitCode.FAILED
-    assert "--yes" in result.stderr
-    assert not (tmp_path / ".workroot").exists()
 
 
 # what tables show

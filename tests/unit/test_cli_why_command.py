@@ -1,29 +1,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from fake_daemon import FakeDaemon, run_cli, short_directory
 
 from workroot.cli.exit_codes import ExitCode
+from workroot.cli.tables import local_time
 
 PROJECT_ID = "5f0c7f5e-95a3-4f5e-9d8c-3a3a3a3a3a3a"
 CONFIG = f'version = "1.0"\n[project]\nname = "The Shop"\nid = "{PROJECT_ID}"\n'
-DECISION = {
+HANDLE = "wr_7Hq2kQ9-vXzLw_3bNf5TgYcD"
+DECISION: dict[str, object] = {
     "at": 1785229200.0,
     "client": "codex",
     "tool": "get_working_directory",
-    "session_id": "wr_7Hq2kQ9-vXzLw_3bNf5TgYcD",
+    "session_id": HANDLE,
+    "outcome": "decided",
+    "error": None,
     "directory": "/code/shop",
     "project": {"id": PROJECT_ID, "name": "The Shop", "root": "/code/shop"},
     "source": "connector",
     "detail": "CLAUDE_PROJECT_DIR",
-    "authority": "client",
-    "warnings": ["something is odd"],
-    "alternatives": [{"directory": "/code/other", "source": "roots", "detail": "root 1", "project": None}],
-    "skipped": [{"directory": "/home/ada", "source": "connector", "detail": "PWD", "reason": "it is the home"}],
+    "explanation": ["session: none", "1. connector (CLAUDE_PROJECT_DIR): /code/shop -> decides", "=> /code/shop"],
+}
+REFUSED = DECISION | {
+    "outcome": "refused",
+    "error": {"code": "invalid_directory", "message": "Directory does not exist: /code/shop"},
+    "explanation": [],
+}
+SESSION: dict[str, object] = {
+    "session_id": HANDLE,
+    "working_directory": "/code/shop",
+    "given_directory": "/code/link",
+    "project_id": PROJECT_ID,
+    "project_name": "The Shop",
+    "project_root": "/code/shop",
+    "config_path": None,
+    "set_at": 1785229200.0,
+    "last_used": 1785229201.0,
+    "revision": 7,
+    "connected": True,
+    "signs": [
+        {"sign": "roots: root 1", "directory": "/code/shop", "agreed": True},
+        {"sign": "connector: PWD", "directory": "/code/other", "agreed": False},
+    ],
 }
 
 
@@ -95,15 +118,82 @@ def test_the_id_of_a_repository_without_a_config_is_not_made_up(state: Path, tmp
     assert document["project"]["id"] is None
 
 
+def make_repository(root: Path) -> Path:
+    (root / ".git").mkdir(parents=True)
+    (root / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    return root
+
+
+def known(*projects: dict[str, object], sessions: Sequence[dict[str, object]] = ()) -> dict[str, dict[str, object]]:
+    return {"projects": {"projects": list(projects)}, "sessions": {"sessions": list(sessions)}}
+
+
 async def test_a_running_daemon_knows_the_id_of_a_repository(state: Path, tmp_path: Path) -> None:
-    (tmp_path / "shop" / ".git").mkdir(parents=True)
-    (tmp_path / "shop" / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
-    known = {"projects": [{"id": "other", "root": "/other"}, {"id": "p-9", "root": str(tmp_path / "shop")}]}
+    shop = make_repository(tmp_path / "shop")
+    answers = known({"id": "other", "root": "/other"}, {"id": "p-9", "root": str(shop)})
 
-    async with FakeDaemon(state, {"projects": known}).running() as fake:
-        result = await fake.run("why", str(tmp_path / "shop"), "--json")
+    async with FakeDaemon(state, answers).running() as fake:
+        result = await fake.run("why", str(shop), "--json")
 
-    assert json.loads(result.stdout)["project"]["id"] == "p-9"
+    document = json.loads(result.stdout)
+    assert document["project"]["id"] == document["known_id"] == "p-9"
+    assert document["warnings"] == []
+
+
+async def test_a_running_daemon_knows_whether_somebody_works_there(state: Path, tmp_path: Path) -> None:
+    shop = make_repository(tmp_path / "shop")
+    sessions = [
+        {"project_root": str(shop), "connected": True},
+        {"project_root": str(shop), "connected": False},
+        {"project_root": "/other", "connected": True},
+    ]
+
+    async with FakeDaemon(state, known(sessions=sessions)).running() as fake:
+        told = await fake.run("why", str(shop))
+        document = json.loads((await fake.run("why", str(shop), "--json")).stdout)
+
+    assert "2 in this project, 1 of them connected" in told.stdout
+    assert document["sessions"] == 2
+
+
+async def test_an_id_that_differs_from_the_one_that_the_daemon_knows_is_a_warning(state: Path, tmp_path: Path) -> None:
+    make_config(tmp_path / "shop")
+    answers = known({"id": "p-9", "name": "The Shop", "root": str(tmp_path / "shop")})
+
+    async with FakeDaemon(state, answers).running() as fake:
+        document = json.loads((await fake.run("why", str(tmp_path / "shop"), "--json")).stdout)
+
+    assert document["project"]["id"] == "p-9"
+    (warning,) = document["warnings"]
+    assert f"claims the id {PROJECT_ID}" in warning
+    assert "by p-9" in warning
+
+
+async def test_a_repository_whose_config_is_gone_or_broken_is_shown_as_the_daemon_keeps_it(
+    state: Path, tmp_path: Path
+) -> None:
+    gone, broken = make_repository(tmp_path / "gone"), make_repository(tmp_path / "broken")
+    make_config(broken, "no config")
+    answers = known(*({"id": f"id-{each.name}", "name": "The Shop", "root": str(each)} for each in (gone, broken)))
+
+    async with FakeDaemon(state, answers).running() as fake:
+        of_gone = await fake.run("why", str(gone))
+        of_broken = await fake.run("why", str(broken))
+
+    assert "project    The Shop\n" in of_gone.stdout
+    assert "id         id-gone\n" in of_gone.stdout
+    assert "The Shop, as the daemon keeps it, because the nearest config cannot be used" in of_broken.stdout
+    assert "id         id-broken\n" in of_broken.stdout
+
+
+def test_what_is_withheld_until_it_is_allowed_is_named(state: Path, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    make_config(shop, f'instructions = "Do as I say"\n{CONFIG}')
+
+    result = run_cli("why", str(shop), state=state)
+
+    assert f"withheld until the user allows it: instructions; run `workroot trust {shop}`" in result.stdout
+    assert "Do as I say" not in result.stdout
 
 
 def test_without_arguments_it_is_the_current_directory(
@@ -152,22 +242,101 @@ def test_settings_that_cannot_be_used_are_said(state: Path, tmp_path: Path) -> N
     assert "did you mean http?" in result.stderr
 
 
-async def test_a_decision_is_shown_with_its_sign_and_all_that_was_not_followed(state: Path) -> None:
-    async with FakeDaemon(state, {"decisions": {"decisions": [DECISION]}}).running() as fake:
-        result = await fake.run("why", "--last")
+async def test_decisions_are_shown_step_by_step_newest_last(state: Path) -> None:
+    async with FakeDaemon(state, {"decisions": {"decisions": [DECISION, REFUSED]}}).running() as fake:
+        result = await fake.run("why", "--last", "2")
 
-    assert fake.asked == [{"command": "decisions", "arguments": {"last": 1}}]
-    for said in (
-        "codex, with get_working_directory",
-        "/code/shop",
-        "The Shop",
-        "connector (CLAUDE_PROJECT_DIR), the word of the client",
-        "something is odd",
-        "/code/other by roots (root 1)",
-        "/home/ada by connector (PWD): it is the home",
-    ):
-        assert said in result.stdout
-    assert str(DECISION["session_id"]) not in result.stdout
+    assert fake.asked == [{"command": "decisions", "arguments": {"last": 2}}]
+    when = local_time(1785229200.0)
+    assert result.stdout.splitlines() == [
+        f"{when}  codex, with get_working_directory",
+        "  session: none",
+        "  1. connector (CLAUDE_PROJECT_DIR): /code/shop -> decides",
+        "  => /code/shop",
+        "",
+        f"{when}  codex, with get_working_directory",
+        "  session: wr_7Hq2kQ9-..., as the call claims",
+        "  => refused (invalid_directory): Directory does not exist: /code/shop",
+    ]
+
+
+async def test_a_session_is_shown_with_its_pin_and_its_decisions(state: Path) -> None:
+    answer = {"session": SESSION, "ended": None, "decisions": [DECISION]}
+    async with FakeDaemon(state, {"decisions": answer}).running() as fake:
+        result = await fake.run("why", "wr_7Hq2kQ9-...", "--last", "3")
+
+    assert fake.asked == [{"command": "decisions", "arguments": {"session": "wr_7Hq2kQ9-...", "last": 3}}]
+    lines = result.stdout.splitlines()
+    assert lines[:11] == [
+        "session    wr_7Hq2kQ9-...",
+        "works in   /code/shop",
+        "given as   /code/link",
+        "project    The Shop",
+        "root       /code/shop",
+        f"set        {local_time(1785229200.0)}",
+        "revision   7",
+        f"last used  {local_time(1785229201.0)}",
+        "connected  yes",
+        "set with   roots: root 1: /code/shop, which it follows",
+        "set with   connector: PWD: /code/other, which it was set against",
+    ]
+    assert lines[-1] == "  => /code/shop"
+    assert HANDLE not in result.stdout
+
+
+async def test_a_session_as_json_is_the_daemon_s_answer(state: Path) -> None:
+    answer = {"session": SESSION, "ended": None, "decisions": [DECISION]}
+    async with FakeDaemon(state, {"decisions": answer}).running() as fake:
+        result = await fake.run("why", HANDLE, "--json")
+
+    assert json.loads(result.stdout) == answer
+
+
+async def test_a_session_that_has_ended_says_how_and_where_it_worked(state: Path) -> None:
+    ended = {"code": "closed_session", "last_directory": "/code/shop"}
+    answer = {"session": None, "ended": ended, "decisions": []}
+    async with FakeDaemon(state, {"decisions": answer}).running() as fake:
+        result = await fake.run("why", HANDLE)
+
+    assert result.stdout.splitlines() == [
+        "session    it was closed; calls with its handle are refused",
+        "worked in  /code/shop",
+        "",
+        "no decision for it is remembered: the daemon keeps them while it runs",
+    ]
+
+
+async def test_a_directory_that_exists_is_no_session(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wr_abcdefgh").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    result = run_cli("why", "wr_abcdefgh", "--json", state=state)
+
+    assert json.loads(result.stdout)["directory"] == str(tmp_path / "wr_abcdefgh")
+
+
+def test_a_path_may_say_that_it_is_no_session(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    result = run_cli("why", "./wr_abcdefgh", state=state)
+
+    assert "Directory does not exist" in result.stderr
+
+
+@pytest.mark.parametrize("hostile", ["a\nb", "\u202egpj", "\x1b[2J", "x" * 5000])
+async def test_what_clients_and_repositories_chose_stays_within_its_line(state: Path, hostile: str) -> None:
+    decision = DECISION | {"client": hostile, "tool": hostile, "explanation": [f"=> /{hostile}"]}
+    refused = REFUSED | {"session_id": hostile, "error": {"code": hostile, "message": hostile}}
+    session = SESSION | {"working_directory": f"/{hostile}", "project_name": hostile, "given_directory": hostile}
+    answer = {"session": session, "decisions": [decision, refused]}
+
+    async with FakeDaemon(state, {"decisions": answer}).running() as fake:
+        result = await fake.run("why", HANDLE)
+
+    assert len(result.stdout.splitlines()) == 11 + 1 + 2 + 1 + 3
+    assert all(line.isprintable() for line in result.stdout.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -177,6 +346,7 @@ async def test_a_decision_is_shown_with_its_sign_and_all_that_was_not_followed(s
         (["--client", "codex"], {"client": "codex"}),
         (["--client", "codex", "--last", "2"], {"client": "codex", "last": 2}),
         (["--last", "--client", "codex"], {"client": "codex", "last": 1}),
+        ([HANDLE, "--client", "codex"], {"session": HANDLE, "client": "codex"}),
     ],
 )
 async def test_the_daemon_is_asked_for_as_many_as_wanted(
@@ -194,7 +364,7 @@ async def test_an_unknown_place_is_called_unknown(state: Path) -> None:
     async with FakeDaemon(state, {"decisions": {"decisions": [decision]}}).running() as fake:
         result = await fake.run("why", "--last")
 
-    assert "directory  unknown" in result.stdout
+    assert "=> unknown, by unknown (nothing said so)" in result.stdout  # an older daemon explains nothing
     assert "a client without a name" in result.stdout
 
 
@@ -205,7 +375,9 @@ async def test_a_client_without_decisions_is_named(state: Path) -> None:
     assert result.stdout == "no decision for a client named 'zed' is remembered\n"
 
 
-@pytest.mark.parametrize("arguments", [["/tmp", "--last"], ["/tmp", "--client", "x"], ["--last", "0"], ["--last", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [["/tmp", "--last"], ["/tmp", "--client", "x"], ["--last", "0"], ["--last", "201"], ["--last", "x"]]
+)
 def test_what_makes_no_sense_together_is_wrong_usage(state: Path, arguments: list[str]) -> None:
     result = run_cli("why", *arguments, state=state)
 

@@ -13,9 +13,8 @@ from workroot.core.discovery import (
     FoundConfig,
     Rules,
     find_owner,
-    place_of,
-    project_of,
 )
+from workroot.core.placing import place_of, project_of
 from workroot.core.projects import ConfigProblem, Directory, ProjectConfig, ProjectId, Repository, StopReason
 
 NAMESPACE = UUID("6f1d6a3e-52a4-4b0c-9a53-0e6f0c1de111")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from workroot.core.changes import ProjectSeen
@@ -143,22 +145,64 @@ def test_a_worktree_is_found_when_it_is_the_only_one() -> None:
 
 
 def test_a_name_that_two_projects_have_is_refused_with_both(registry: ProjectRegistry) -> None:
-    note(registry, ADA, project("Tool", "/srv/tool", project_id="0c1c2c8e-0000-4000-8000-000000000004"), now=200.0)
+    other_id = "0c1c2c8e-0000-4000-8000-000000000004"
+    note(registry, ADA, project("Tool", "/srv/tool", project_id=other_id), now=200.0)
+
+    with pytest.raises(ProjectUnknownError, match="several known projects") as caught:
+        registry.root_of(ADA, "Tool")
+
+    assert caught.value.is_ambiguous
+    assert caught.value.candidates == (("Tool", other_id, "/srv/tool"), ("Tool", TOOL.project_id, "/opt/tool"))
+    assert f"Tool at /srv/tool (id {other_id})" in str(caught.value)
+
+
+def test_a_worktree_of_one_project_does_not_give_way_to_the_main_checkout_of_another(
+    registry: ProjectRegistry,
+) -> None:
+    note(registry, ADA, project("Tool", "/srv/fix", project_id="another", worktree_of="/srv/tool"), now=200.0)
 
     with pytest.raises(ProjectUnknownError) as caught:
         registry.root_of(ADA, "Tool")
 
-    assert caught.value.candidates == ("Tool at /srv/tool", "Tool at /opt/tool")
+    assert [root for _, _, root in caught.value.candidates] == ["/srv/fix", "/opt/tool"]
+
+
+def test_two_checkouts_of_one_project_are_told_apart_by_their_roots(registry: ProjectRegistry) -> None:
+    note(registry, ADA, project("app", "/srv/app"), now=200.0)
+
+    with pytest.raises(ProjectUnknownError) as caught:
+        registry.root_of(ADA, APP_ID)
+    assert caught.value.is_ambiguous
+
+    assert registry.root_of(ADA, "/srv/app") == "/srv/app"
+
+
+@pytest.mark.parametrize("wanted", ["/work/fix", "/work/fix/", "/work/fix//"])
+def test_a_project_is_found_by_its_root(registry: ProjectRegistry, wanted: str) -> None:
+    assert registry.root_of(ADA, wanted) == "/work/fix"
+
+
+@pytest.mark.parametrize("wanted", ["/work", "/work/fix/src", "work/fix", "", "/"])
+def test_a_path_that_is_no_known_root_names_no_project(registry: ProjectRegistry, wanted: str) -> None:
+    with pytest.raises(ProjectUnknownError) as caught:
+        registry.root_of(ADA, wanted)
+    assert not caught.value.is_ambiguous
 
 
 def test_an_unknown_name_is_refused_with_the_last_five(registry: ProjectRegistry) -> None:
     for number in range(4):
         note(registry, ADA, project(f"p{number}", f"/p/{number}", project_id=f"id-{number}"), now=300.0 + number)
 
-    with pytest.raises(ProjectUnknownError, match="no known project has the id or name 'nothing'") as caught:
+    with pytest.raises(ProjectUnknownError, match="no known project has the id, name or root 'nothing'") as caught:
         registry.root_of(ADA, "nothing")
 
-    assert caught.value.candidates == ("p3 at /p/3", "p2 at /p/2", "p1 at /p/1", "p0 at /p/0", "Tool at /opt/tool")
+    assert [(name, root) for name, _, root in caught.value.candidates] == [
+        ("p3", "/p/3"),
+        ("p2", "/p/2"),
+        ("p1", "/p/1"),
+        ("p0", "/p/0"),
+        ("Tool", "/opt/tool"),
+    ]
 
 
 def test_what_a_store_kept_is_known_again(registry: ProjectRegistry) -> None:
@@ -168,3 +212,118 @@ def test_what_a_store_kept_is_known_again(registry: ProjectRegistry) -> None:
 
     assert again.known(ADA) == registry.known(ADA)
     assert note(again, ADA, TOOL, now=103.0) == (None, False)
+
+
+# Around a directory
+
+
+@pytest.mark.parametrize(
+    ("directory", "roots"),
+    [
+        ("/", ["/opt/tool", "/work/fix", "/work/app"]),
+        ("/work", ["/work/fix", "/work/app"]),
+        ("/work/", ["/work/fix", "/work/app"]),
+        ("/work/app", []),
+        ("/wor", []),
+        ("/nowhere", []),
+    ],
+)
+def test_projects_below_a_directory_are_those_whose_roots_lie_in_it(
+    registry: ProjectRegistry, directory: str, roots: list[str]
+) -> None:
+    assert [known.root for known in registry.below(ADA, directory)] == roots
+
+
+def test_a_name_that_begins_alike_does_not_lie_below() -> None:
+    registry = ProjectRegistry()
+    for number, root in enumerate(["/", "/a", "/a/b", "/a-b", "/a/b/c", "/a.b", "/a0", "/ab/c"]):
+        note(registry, ADA, project(root, root), now=float(number))
+
+    assert [known.root for known in registry.below(ADA, "/a")] == ["/a/b/c", "/a/b"]
+    assert len(registry.below(ADA, "/")) == 7
+
+
+@pytest.mark.parametrize(
+    ("directory", "root"),
+    [
+        ("/work/app", "/work/app"),
+        ("/work/app/src/deep", "/work/app"),
+        ("/work/app/part/src", "/work/app/part"),
+        ("/work/apple", None),
+        ("/work", None),
+        ("/", None),
+    ],
+)
+def test_a_directory_is_held_by_the_nearest_project_at_or_above_it(
+    registry: ProjectRegistry, directory: str, root: str | None
+) -> None:
+    note(registry, ADA, project("part", "/work/app/part", project_id="part"), now=1.0)
+
+    held = registry.holds(ADA, directory)
+
+    assert (held.root if held else None) == root
+
+
+def test_the_top_of_the_file_system_holds_what_is_below() -> None:
+    registry = ProjectRegistry()
+    note(registry, ADA, project("container", "/"), now=1.0)
+
+    for directory in ("/", "/srv/x"):
+        held = registry.holds(ADA, directory)
+        assert held is not None
+        assert held.root == "/"
+
+
+def test_what_others_know_is_neither_below_nor_above(registry: ProjectRegistry) -> None:
+    assert registry.below(EVE, "/work") == []
+    assert registry.holds(EVE, "/work/app") is None
+
+
+def test_a_project_seen_again_is_below_once(registry: ProjectRegistry) -> None:
+    note(registry, ADA, project("renamed", "/work/app"), now=500.0)
+
+    assert [known.name for known in registry.below(ADA, "/work")] == ["renamed", "app"]
+
+
+def test_what_lies_below_is_found_without_a_look_at_the_rest() -> None:
+    """Of 5,000 roots those are compared that two binary searches touch."""
+    compared = 0
+
+    class Root(str):
+        def __lt__(self, other: str) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__lt__(self, other)
+
+        def __gt__(self, other: str) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__gt__(self, other)
+
+        def startswith(self, *prefix: Any) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.startswith(self, *prefix)
+
+    registry = ProjectRegistry()
+    for number in range(5000):
+        note(registry, ADA, project("p", Root(f"/p/{number:04}/x"), project_id=str(number)), now=1.0)
+    compared = 0
+
+    assert [known.project_id for known in registry.below(ADA, "/p/2500")] == ["2500"]
+    assert compared < 50
+
+
+def test_an_id_can_be_taken_from_a_root_for_everybody_who_knows_it(registry: ProjectRegistry) -> None:
+    note(registry, EVE, APP, now=7.0)
+
+    changes = registry.with_id(APP.root, ProjectId("local"))
+
+    assert [(seen.owner, seen.project.root, seen.project.project_id) for seen in changes] == [
+        (ADA, "/work/app", "local"),
+        (EVE, "/work/app", "local"),
+    ]
+    for seen in changes:
+        registry.put(seen)
+    assert registry.with_id(APP.root, ProjectId("local")) == []
+    assert registry.root_of(ADA, APP_ID) == "/work/fix"

@@ -7,24 +7,18 @@ from dataclasses import dataclass, replace
 import pytest
 
 from fakes import place
+from workroot.core.answer import Alternative, Resolution, SessionClaim, Skipped
+from workroot.core.pins import pinned_signs
 from workroot.core.projects import ConfigProblem, Directory, Place
-from workroot.core.resolution import (
-    Alternative,
-    Resolution,
-    SessionClaim,
-    Skipped,
-    claimed_session,
-    decide,
-    directories_of,
-    pinned_signs,
-)
+from workroot.core.reading import read
+from workroot.core.resolution import Around, claimed_session, decide, directories_of
 from workroot.core.sessions import (
     Alias,
     Owner,
     SessionContext,
     SessionId,
 )
-from workroot.core.signs import Authority, Hint, Roots, RootsAnswer, Signs, Source
+from workroot.core.signs import Authority, ClientTraits, Hint, Roots, RootsAnswer, Signs, Source
 from workroot.errors import DirectoryError, SignsDisagreeError
 
 HOME = "/home/ada"
@@ -74,7 +68,7 @@ def ask(signs: Signs, session: SessionContext | None = None, *, home: str = HOME
     """Decide as a caller does: look at what is asked for, and at nothing else."""
     unusable = "Directory does not exist"
     seen = {each: PLACES.get(each, DirectoryError(each, unusable)) for each in directories_of(signs, session)}
-    return decide(signs, session, seen, home=home)
+    return decide(signs, session, seen, Around(home=home))
 
 
 def answer_of(resolution: Resolution) -> tuple[str | None, str, str]:
@@ -308,7 +302,7 @@ def test_while_a_client_is_silent_its_other_signs_are_candidates_each_directory_
     )
 
 
-CLAUDE_CODE = Signs(client_name="claude-code", hints=(CONNECTOR,))
+CLAUDE_CODE = Signs(traits=ClientTraits(first_root_is_working_directory=True), hints=(CONNECTOR,))
 
 
 def test_of_claude_code_the_first_root_is_the_working_directory() -> None:
@@ -368,14 +362,15 @@ def test_a_config_that_cannot_be_used_is_a_warning(monkeypatch: pytest.MonkeyPat
 def test_each_directory_is_asked_for_once_best_first() -> None:
     signs = replace(EVERYTHING, hints=(*EVERYTHING.hints, Hint(Source.CONNECTOR, "PWD", "/work/connector")))
 
-    assert directories_of(signs, PIN) == ("/work/argument",), "what else is said cannot change the answer"
-    assert directories_of(replace(signs, directory=None), PIN) == (
+    assert directories_of(signs, PIN) == (
+        "/work/argument",
         "/work/pin",
         "/work/meta",
         "/work/root",
         "/work/connector",
         "/work/header",
     )
+    assert directories_of(replace(signs, directory=None), PIN) == directories_of(signs, PIN)[1:]
     assert directories_of(Signs(), None) == ()
 
 
@@ -390,19 +385,20 @@ def test_a_pin_remembers_every_usable_sign_of_the_client_even_those_that_agree()
         ),
     )
 
-    assert pinned_signs(signs, PLACES | {HOME: place(HOME)}, home=HOME) == (
-        ("roots: root 1", "/work/root"),
-        ("connector: --directory", "/work/connector"),
-        ("connector: PWD", "/work/connector"),
+    usable = read(signs, PLACES, home=HOME).usable
+    assert pinned_signs(place("/work/root/src", project="root", root="/work/root"), usable) == (
+        ("roots: root 1", "/work/root", True),
+        ("connector: --directory", "/work/connector", False),
+        ("connector: PWD", "/work/connector", False),
     )
-    assert pinned_signs(Signs(), PLACES, home=HOME) == ()
+    assert pinned_signs(place("/work/root"), ()) == ()
 
 
 def test_a_project_may_lie_where_programs_live() -> None:
     inside, outside = place("/usr/src/app", project="app"), place("/usr/lib/editor")
     hints = tuple(replace(CONNECTOR, directory=directory) for directory in ("/usr/lib/editor", "/usr/src/app"))
 
-    found = decide(Signs(hints=hints), None, {"/usr/src/app": inside, "/usr/lib/editor": outside}, home=HOME)
+    found = decide(Signs(hints=hints), None, {"/usr/src/app": inside, "/usr/lib/editor": outside}, Around(home=HOME))
 
     assert found.place == inside
     assert [skipped.directory for skipped in found.skipped] == ["/usr/lib/editor"]

@@ -41,6 +41,15 @@ def test_the_first_step_makes_every_table_and_marks_the_database_as_ours(connect
     assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
 
 
+def test_the_second_step_makes_room_for_names_and_ids_of_projects(connection: sqlite3.Connection) -> None:
+    migrate(connection, 0, MIGRATIONS[:2])
+
+    assert version(connection) == 2
+    assert "project_ids" in tables(connection)
+    columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(sessions)")}
+    assert "project_name" in columns
+
+
 def test_a_later_step_keeps_what_is_there(connection: sqlite3.Connection) -> None:
     migrate(connection, 0, MIGRATIONS)
     namespace = connection.execute("SELECT value FROM meta").fetchall()

@@ -27,6 +27,7 @@ from workroot.core.sessions import (
     Alias,
     Ending,
     Owner,
+    PinnedSign,
     SessionContext,
 )
 from workroot.core.signs import Hint, Roots, RootsAnswer, Signs, Source
@@ -176,6 +177,7 @@ async def test_what_is_set_is_what_one_gets(manager: SessionContextManager) -> N
         config_path="/work/app/.workroot/config.toml",
         project_id=ProjectId("id-of-app"),
         project_root=Directory("/work/app"),
+        project_name="app",
         set_at=1_700_000_000.0,
         last_used=1_700_000_000.0,
         revision=1,
@@ -862,15 +864,24 @@ async def test_the_time_of_last_use_is_written_behind(living_world: World) -> No
     assert len(world.store.commits) == 1
 
 
+IN_TOOL = Signs(hints=(Hint(Source.CONNECTOR, "working directory", "/work/tool"),))
+
+
+async def test_a_question_about_a_directory_makes_no_project_known(manager: SessionContextManager) -> None:
+    await manager.resolve(ADA, Signs(directory="/work/tool"))
+
+    assert manager.projects.known(ADA) == []
+
+
 async def test_a_new_project_is_kept_before_it_is_named(world: World, manager: SessionContextManager) -> None:
     await manager.set_working_directory("one", "/work/app", owner=ADA)
     assert [seen.project.name for seen in (await world.kept()).projects] == ["app"]
 
-    await manager.resolve(ADA, Signs(directory="/work/tool"))
+    await manager.resolve(ADA, IN_TOOL)
     assert [seen.project.name for seen in (await world.kept()).projects] == ["app", "tool"]
 
     commits = len(world.store.commits)
-    await manager.resolve(ADA, Signs(directory="/work/tool"))
+    await manager.resolve(ADA, IN_TOOL)
     assert len(world.store.commits) == commits, "known already, and just seen"
 
 
@@ -879,7 +890,7 @@ async def test_a_project_is_answered_though_the_store_is_away_and_kept_when_it_i
 ) -> None:
     world.store.fail(StoreUnavailableError("the disk is full"))
 
-    found = await manager.resolve(ADA, Signs(directory="/work/tool"))
+    found = await manager.resolve(ADA, IN_TOOL)
 
     assert found.place is not None
     assert [project.name for project in manager.projects.known(ADA)] == ["tool"]
@@ -1090,7 +1101,10 @@ async def test_the_signs_seen_then_are_remembered(world: World, manager: Session
     entered = await manager.enter(ADA, signs, "/work/bare")
 
     assert entered.resolution.session is not None
-    assert entered.resolution.session.signs == (("roots: root 1", "/work/app/src"), ("connector: PWD", "/work/tool"))
+    assert entered.resolution.session.signs == (
+        PinnedSign("roots: root 1", "/work/app/src", agreed=False),
+        PinnedSign("connector: PWD", "/work/tool", agreed=False),
+    )
     assert (await world.kept()).sessions[0].signs == entered.resolution.session.signs
 
 

@@ -24,6 +24,7 @@ from workroot.core.sessions import (
     EndedSession,
     Ending,
     Owner,
+    PinnedSign,
     SessionContext,
     SessionId,
     check_session_id,
@@ -210,7 +211,9 @@ def test_a_plan_changes_nothing() -> None:
 def test_a_plan_holds_all_that_the_place_says() -> None:
     seen = place("/work/app/src", project="app", root="/work/app", given="/link/src")
 
-    planned, _ = SessionTable().planned(ADA, A, seen, now=300.0, signs=(("roots: root 1", "/work/app"),))
+    planned, _ = SessionTable().planned(
+        ADA, A, seen, now=300.0, signs=(PinnedSign("roots: root 1", "/work/app", agreed=True),)
+    )
 
     assert planned == SessionContext(
         session_id=A,
@@ -220,7 +223,8 @@ def test_a_plan_holds_all_that_the_place_says() -> None:
         config_path="/work/app/.workroot/config.toml",
         project_id=ProjectId("id-of-app"),
         project_root=Directory("/work/app"),
-        signs=(("roots: root 1", "/work/app"),),
+        project_name="app",
+        signs=(PinnedSign("roots: root 1", "/work/app", agreed=True),),
         set_at=300.0,
         last_used=300.0,
         revision=1,

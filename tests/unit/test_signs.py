@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from workroot.core.signs import Authority, ConnectorFacts, Hint, Source, connector_hints, path_of_root
+from workroot.core.reading import hints_of, is_looked_at
+from workroot.core.signs import Authority, ConnectorFacts, Hint, Signs, Source, connector_hints, path_of_root
 
 
 def hints(option: str | None = None, own: str | None = None, **environment: str) -> list[tuple[str, str]]:
     facts = ConnectorFacts(option=option, own_directory=own, environment=environment)
-    return [(hint.detail, hint.directory) for hint in connector_hints(facts)]
+    read = hints_of(Signs(hints=connector_hints(facts)))
+    return [(hint.detail, hint.directory) for hint in read if is_looked_at(hint)]
 
 
 def test_a_connectors_facts_are_believed_in_their_order() -> None:

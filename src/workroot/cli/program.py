@@ -9,7 +9,7 @@ import sys
 import click
 
 from workroot import __version__
-from workroot.cli import daemon_commands, project_commands, token_commands, why_command
+from workroot.cli import daemon_commands, init_command, projects_command, token_commands, trust_command, why_command
 from workroot.cli.exit_codes import ExitCode, exit_code_of
 from workroot.cli.output import print_error, print_note
 from workroot.errors import WorkrootError
@@ -57,9 +57,10 @@ def program() -> None:
 for _command in (
     daemon_commands.status,
     daemon_commands.sessions,
-    project_commands.projects,
+    projects_command.projects,
     why_command.why,
-    project_commands.init,
+    init_command.init,
+    trust_command.trust,
     daemon_commands.connect,
     daemon_commands.serve,
     daemon_commands.stop,

@@ -3,7 +3,8 @@
 From the directory upward, at each level:
 
 1. A level on another device ends the search (`MOUNT`), and so does one that another user owns or others
-   may write to (`OWNER`); it is not looked into. This holds for the first level, too.
+   may write to (`OWNER`); it is not looked into. This holds for the first level, too. In the directories that the user
+   trusts and below them, owner and mode of a level do not count.
 2. A config is looked for, unless a nearer one was found. Valid or not, it is the project's: an outer
    project never wins over a nearer config that cannot be used.
 3. A version-control root is looked for; it ends the search (`REPOSITORY`), its own config counted.
@@ -20,15 +21,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
-from uuid import UUID, uuid5
 
 from workroot.core.projects import (
     ConfigProblem,
     Directory,
-    Place,
-    Project,
     ProjectConfig,
-    ProjectId,
     Repository,
     StopReason,
 )
@@ -36,7 +33,7 @@ from workroot.core.projects import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Attributes", "Finding", "FoundConfig", "Rules", "View", "find_owner", "place_of", "project_of"]
+__all__ = ["Attributes", "Finding", "FoundConfig", "Rules", "View", "find_owner"]
 
 MAX_LEVELS = 64
 
@@ -88,11 +85,14 @@ class Rules:
         user_id: who we are (effective).
         private_group_id: the user's own group if nobody else is in it, else None.
         home: the search does not go above it; symlinks resolved.
+        trusted: at and below these, what other users own counts as the user's, as with git's `safe.directory`;
+            symlinks resolved.
     """
 
     user_id: int
     private_group_id: int | None = None
     home: Directory | None = None
+    trusted: tuple[Directory, ...] = ()
     max_levels: int = MAX_LEVELS
 
     def trusts(self, seen: Attributes) -> bool:
@@ -100,6 +100,21 @@ class Rules:
         if seen.owner_id not in (self.user_id, 0) or seen.mode & _WRITABLE_BY_OTHERS:
             return False
         return not seen.mode & _WRITABLE_BY_GROUP or seen.group_id == self.private_group_id
+
+    def may_look_into(self, level: Directory, seen: Attributes) -> bool:
+        """Tell whether a level may be looked into."""
+        return self.trusts(seen) or self.is_trusted(level)
+
+    def may_read(self, level: Directory, seen: Attributes) -> bool:
+        """Tell whether a file or directory at *level* is one that a project may be described by.
+
+        Trusting a directory means trusting its owners, never everybody: what all users may write to is refused.
+        """
+        return self.trusts(seen) or (not seen.mode & _WRITABLE_BY_OTHERS and self.is_trusted(level))
+
+    def is_trusted(self, level: Directory) -> bool:
+        """Tell whether *level* is a directory that the user trusts, or lies below one."""
+        return any(level == top or level.startswith(f"{top.rstrip('/')}/") for top in self.trusted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +149,7 @@ def find_owner(directory: Directory, view: View, rules: Rules) -> Finding:
     stop = StopReason.FILESYSTEM_ROOT
     for level in _upward(directory):
         seen = view.attributes(level)
-        if (refusal := _refusal(seen, device, rules)) is not None:
+        if (refusal := _refusal(level, seen, device, rules)) is not None:
             stop, barrier = refusal, level
             break
         device = seen.device
@@ -161,52 +176,6 @@ def find_owner(directory: Directory, view: View, rules: Rules) -> Finding:
     )
 
 
-def project_of(finding: Finding, namespace: UUID) -> Project | None:
-    """Return the project that a finding names, or None.
-
-    Args:
-        finding: what a search saw.
-        namespace: ids that no config gives derive from it, so another user's differ.
-    """
-    found, repository = finding.config, finding.repository
-    if found is None:
-        if repository is None:
-            return None
-        return Project(
-            project_id=_derived_id(namespace, repository, repository.root),
-            name=repository.name,
-            root=repository.root,
-            worktree_of=repository.main_root,
-        )
-    if isinstance(found.content, ConfigProblem):
-        return None
-    worktree_of = None
-    if repository is not None and repository.main_root is not None:
-        worktree_of = _join(repository.main_root, _below(found.root, repository.root))
-    return Project(
-        project_id=found.content.project_id or _derived_id(namespace, repository, found.root),
-        name=found.content.name,
-        root=found.root,
-        worktree_of=worktree_of,
-        config_path=found.path,
-        config=found.content,
-    )
-
-
-def place_of(finding: Finding, given: str, namespace: UUID) -> Place:
-    """Return the answer that a finding gives for the path *given*."""
-    found = finding.config
-    return Place(
-        directory=finding.directory,
-        given=given,
-        project=project_of(finding, namespace),
-        config_path=found.path if found else None,
-        config_error=found.content if found and isinstance(found.content, ConfigProblem) else None,
-        stopped_at=finding.stopped_at,
-        stop=finding.stop,
-    )
-
-
 def _upward(directory: Directory) -> Iterator[Directory]:
     level = directory
     yield level
@@ -215,23 +184,7 @@ def _upward(directory: Directory) -> Iterator[Directory]:
         yield level
 
 
-def _refusal(seen: Attributes, device: int | None, rules: Rules) -> StopReason | None:
+def _refusal(level: Directory, seen: Attributes, device: int | None, rules: Rules) -> StopReason | None:
     if device is not None and seen.device != device:
         return StopReason.MOUNT
-    return None if rules.trusts(seen) else StopReason.OWNER
-
-
-def _derived_id(namespace: UUID, repository: Repository | None, root: Directory) -> ProjectId:
-    if repository is None:
-        return ProjectId(str(uuid5(namespace, f"directory:{root}")))
-    below = _below(root, repository.root)
-    return ProjectId(str(uuid5(namespace, f"repository:{repository.common_directory}\0{below}")))
-
-
-def _below(directory: Directory, top: Directory) -> str:
-    """Return the way from *top* down to *directory*; empty if they are the same."""
-    return directory[len(top) :].lstrip("/")
-
-
-def _join(top: Directory, below: str) -> Directory:
-    return Directory(f"{top.rstrip('/')}/{below}") if below else top
+    return None if rules.may_look_into(level, seen) else StopReason.OWNER

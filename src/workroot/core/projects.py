@@ -5,7 +5,7 @@ Values only: reading and checking files is the work of adapters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
@@ -23,6 +23,7 @@ __all__ = [
     "Repository",
     "ServerDeclaration",
     "StopReason",
+    "owner_of",
 ]
 
 Directory = NewType("Directory", str)
@@ -189,6 +190,8 @@ class Place:
         stop: why the search ended there.
         key: what the project is known by on this machine; None where there is none.
         known_id: what the registry has to keep before this answer is acted upon, or None if it keeps that already.
+        displaced: what it has to keep with that of those whose id this project takes over, since they are gone.
+        identities_seen: the registry's revision that the id rests on; None if it rests on none.
         warnings: what a person should know or repair: an id that another repository has, a field that is ignored.
         rests_on: the directories that have to be watched to hear of a change of this answer.
     """
@@ -202,6 +205,8 @@ class Place:
     stop: StopReason
     key: ProjectKey | None = None
     known_id: KnownId | None = None
+    displaced: tuple[KnownId, ...] = ()
+    identities_seen: int | None = field(default=None, compare=False)
     warnings: tuple[str, ...] = ()
     rests_on: tuple[str, ...] = ()
 
@@ -236,3 +241,8 @@ class KnownProject:
     root: Directory
     worktree_of: Directory | None
     seen_at: float
+
+
+def owner_of(place: Place) -> Directory:
+    """Return the root of the project that owns a place, or where nobody does the place itself."""
+    return place.project.root if place.project is not None else place.directory

@@ -20,7 +20,7 @@ from workroot.core.changes import (
     StoredState,
 )
 from workroot.core.projects import Place
-from workroot.core.sessions import Alias, EndedSession, Ending, Owner, SessionContext, SessionId, SessionKey
+from workroot.core.sessions import Alias, EndedSession, Ending, Owner, PinnedSign, SessionContext, SessionId, SessionKey
 from workroot.errors import ClosedSessionError, ExpiredSessionError, UnknownSessionError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class SessionTable:
         self._ended: dict[SessionKey, EndedSession] = {}
         self._aliases: dict[tuple[Owner, Alias], SessionId] = {}
         self._aliases_of: dict[SessionKey, set[tuple[Owner, Alias]]] = {}
+        self._in_directory: dict[str, set[SessionKey]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -54,7 +55,7 @@ class SessionTable:
     def load(self, state: StoredState, *, seen: Mapping[SessionKey, float]) -> None:
         """Take over what a store kept; *seen* places each session on the idle clock."""
         for session in sorted(state.sessions, key=lambda session: seen[session.key]):
-            self._entries[session.key] = _Entry(session, seen[session.key])
+            self._put(session, seen[session.key])
         self._ended.update((ended.key, ended) for ended in state.ended)
         for bound in state.aliases:
             self._bind(bound)
@@ -75,9 +76,15 @@ class SessionTable:
             raise error(session_id, ended.last_directory)
         raise UnknownSessionError(session_id)
 
-    def is_held(self, key: SessionKey) -> bool:
-        """Tell whether there is such a session, whoever's it is."""
-        return key in self._entries
+    def of_key(self, key: SessionKey) -> SessionContext | None:
+        """Return the session under *key*, whoever's it is, or None."""
+        entry = self._entries.get(key)
+        return entry.session if entry is not None else None
+
+    def in_directory(self, owner: Owner, directory: str) -> list[SessionContext]:
+        """Return the owner's sessions that work in exactly this directory."""
+        held = (self._entries[key].session for key in self._in_directory.get(directory, ()))
+        return [session for session in held if session.owner == owner]
 
     def is_taken(self, owner: Owner, session_id: SessionId) -> bool:
         """Tell whether *session_id* was ever used in the owner's sandbox, by anybody."""
@@ -106,7 +113,7 @@ class SessionTable:
         place: Place,
         *,
         now: float,
-        signs: tuple[tuple[str, str], ...] = (),
+        signs: tuple[PinnedSign, ...] = (),
     ) -> tuple[SessionContext, SessionContext | None]:
         """Return the session as it would be in *place*, and as it is (None if it is new); nothing changes."""
         entry = self._entries.get(SessionKey(owner.sandbox, session_id))
@@ -120,6 +127,7 @@ class SessionTable:
             config_path=place.config_path,
             project_id=project.project_id if project else None,
             project_root=project.root if project else None,
+            project_name=project.name if project else None,
             signs=signs,
             set_at=now,
             last_used=now,
@@ -151,10 +159,9 @@ class SessionTable:
         for change in changes:
             match change:
                 case SessionSaved(session):
-                    self._entries[session.key] = _Entry(session, seen)
-                    self._entries.move_to_end(session.key)
+                    self._put(session, seen)
                 case SessionEnded(ended):
-                    self._entries.pop(ended.key, None)
+                    self._remove(ended.key)
                     for bound in self._aliases_of.pop(ended.key, ()):
                         self._aliases.pop(bound, None)
                     self._ended.setdefault(ended.key, ended)  # the first ending stays
@@ -165,6 +172,18 @@ class SessionTable:
                         del self._ended[key]
                 case _:  # what was seen is in the table before it is written behind
                     pass
+
+    def _put(self, session: SessionContext, seen: float) -> None:
+        self._remove(session.key)
+        self._entries[session.key] = _Entry(session, seen)
+        self._in_directory.setdefault(session.working_directory, set()).add(session.key)
+
+    def _remove(self, key: SessionKey) -> None:
+        if (entry := self._entries.pop(key, None)) is not None:
+            there = self._in_directory[entry.session.working_directory]
+            there.discard(key)
+            if not there:
+                del self._in_directory[entry.session.working_directory]
 
     def _bind(self, bound: AliasBound) -> None:
         name = (bound.owner, bound.alias)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
-from workroot.core.projects import Directory, ProjectId
+from workroot.core.projects import Directory, Place, ProjectId
 from workroot.errors import SessionError
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "EndedSession",
     "Ending",
     "Owner",
+    "PinnedSign",
     "SessionContext",
     "SessionId",
     "SessionKey",
@@ -53,6 +54,20 @@ class SessionKey(NamedTuple):
     session_id: SessionId
 
 
+class PinnedSign(NamedTuple):
+    """What a sign of the client's named when a pin was set.
+
+    Attributes:
+        sign: `source: which one`.
+        directory: where it led, symlinks resolved.
+        agreed: the pin meant the same.
+    """
+
+    sign: str
+    directory: str
+    agreed: bool = False
+
+
 class Ending(StrEnum):
     """How a session came to its end."""
 
@@ -73,8 +88,7 @@ class SessionContext:
         project_id: None where no project owns the directory.
         project_root: the directory that owns it; of a worktree, the worktree.
         project_name: as the project names itself, None where there is none.
-        is_pinned: the directory was set; else the session follows its client's signs from call to call.
-        signs: what the hints named when the directory was set, as `("source: which one", directory)`.
+        signs: what the client's signs named when the directory was set.
         set_at: when the directory was set, in seconds since the Unix epoch.
         last_used: last activity, in seconds since the Unix epoch.
         revision: +1 at every change; of two copies, the higher is the newer.
@@ -88,8 +102,7 @@ class SessionContext:
     project_id: ProjectId | None = None
     project_root: Directory | None = None
     project_name: str | None = None
-    is_pinned: bool = True
-    signs: tuple[tuple[str, str], ...] = ()
+    signs: tuple[PinnedSign, ...] = ()
     set_at: float
     last_used: float
     revision: int = 1
@@ -98,6 +111,17 @@ class SessionContext:
     def key(self) -> SessionKey:
         """What this session is kept under."""
         return SessionKey(self.owner.sandbox, self.session_id)
+
+    def is_as(self, place: Place) -> bool:
+        """Tell whether the session is kept as somebody who works in *place* is."""
+        project = place.project
+        return (self.working_directory, self.config_path, self.project_id, self.project_root, self.project_name) == (
+            place.directory,
+            place.config_path,
+            project.project_id if project else None,
+            project.root if project else None,
+            project.name if project else None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from workroot.core.sessions import Alias
 
 __all__ = [
-    "FIRST_ROOT_IS_WORKING_DIRECTORY",
     "META_DIRECTORY",
     "META_SESSION",
     "Authority",
@@ -37,9 +36,6 @@ META_SESSION = "workroot/session"
 META_DIRECTORY = "workroot/directory"
 """Key of a call's `_meta` that names the directory."""
 
-FIRST_ROOT_IS_WORKING_DIRECTORY = frozenset({"claude-code"})
-"""Clients (`clientInfo.name`) whose first root is their working directory, the others being additions."""
-
 
 class Source(StrEnum):
     """Which kind of sign decided; in the answer of every call."""
@@ -52,6 +48,8 @@ class Source(StrEnum):
     TURN_METADATA = "turn_metadata"
     HEADER = "header"
     PROCESS = "process"
+    REGISTRY = "registry"
+    """No sign of the call: a project that is known, offered as a candidate."""
     UNKNOWN = "unknown"
 
 
@@ -88,12 +86,14 @@ class Hint:
         detail: which one of that kind, in words a user can look for: `CLAUDE_PROJECT_DIR`.
         directory: the path as given.
         authority: whose word it is.
+        problem: why it cannot be followed, where that shows without looking at the directory.
     """
 
     source: Source
     detail: str
     directory: str
     authority: Authority = Authority.CLIENT
+    problem: str | None = None
 
 
 class RootsAnswer(StrEnum):
@@ -109,10 +109,15 @@ class RootsAnswer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """The client's roots, as URIs in its order."""
+    """The client's roots, as URIs in its order.
+
+    Attributes:
+        left_out: how many more it named than are looked at.
+    """
 
     answer: RootsAnswer = RootsAnswer.NOT_ASKED
     uris: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,40 +145,39 @@ class Signs:
         meta_session: `_meta["workroot/session"]`.
         header_session: the header `Workroot-Session`; of equal authority.
         alias: the connection's own name. None in the modern era, where a connection stands for nobody.
-        hints: suggestions for the directory except roots, best first.
-        roots: the client's roots; they rank behind `_meta` and before the rest.
-        client_name: `clientInfo.name`, or None.
+        conversation: the client's own id of this conversation, from `_meta`; None if it sends none.
+        hints: suggestions for the directory except roots; of one kind, best first.
+        roots: the client's roots.
+        traits: what is known of the client beside.
     """
 
     session_id: str | None = None
     directory: str | None = None
     meta_session: str | None = None
     header_session: str | None = None
+    conversation: Alias | None = None
     alias: Alias | None = None
     hints: tuple[Hint, ...] = ()
     roots: Roots = Roots()
-    client_name: str | None = None
+    traits: ClientTraits = ClientTraits()
 
 
 def connector_hints(facts: ConnectorFacts) -> tuple[Hint, ...]:
-    """Return what a connector's facts suggest, best first.
-
-    A value that still holds `${` was never expanded by the client and says nothing.
-    `WORKSPACE_FOLDER_PATHS` counts only when it names one folder.
-    """
+    """Return what a connector's facts suggest, best first."""
     environment = facts.environment
     folders = [folder for folder in environment.get("WORKSPACE_FOLDER_PATHS", "").split(":") if folder]
     suggestions = (
         ("--directory", facts.option, Authority.USER),
         ("CLAUDE_PROJECT_DIR", environment.get("CLAUDE_PROJECT_DIR"), Authority.CLIENT),
         ("working directory", facts.own_directory, Authority.CLIENT),
-        ("WORKSPACE_FOLDER_PATHS", folders[0] if len(folders) == 1 else None, Authority.CLIENT),
+        ("WORKSPACE_FOLDER_PATHS", ":".join(folders), Authority.CLIENT),
         ("PWD", environment.get("PWD"), Authority.CLIENT),
     )
+    problems = {"WORKSPACE_FOLDER_PATHS": "names several folders"} if len(folders) > 1 else {}
     return tuple(
-        Hint(Source.CONNECTOR, detail, directory, authority)
+        Hint(Source.CONNECTOR, detail, directory, authority, problems.get(detail))
         for detail, directory, authority in suggestions
-        if directory and "${" not in directory
+        if directory
     )
 
 

@@ -17,8 +17,8 @@ from workroot.escaping import escaped, shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workroot.core.projects import KnownProject, Place, Project
-    from workroot.core.resolution import Alternative, Resolution
+    from workroot.core.answer import Alternative, Resolution
+    from workroot.core.projects import KnownProject, Project
     from workroot.core.sessions import SessionContext
 
 __all__ = [
@@ -145,8 +145,9 @@ def working_directory_answer(
     )
 
 
-def working_directory_text(answer: WorkingDirectoryAnswer, place: Place | None, *, detail: str) -> str:
+def working_directory_text(answer: WorkingDirectoryAnswer, resolution: Resolution, *, detail: str) -> str:
     """Return the answer in at most three lines."""
+    place = resolution.place
     if place is None:
         candidates = escaped("; ".join(other.directory for other in answer.alternatives[:5]))
         return f"Working directory: unknown ({detail}).\nCall set_working_directory(directory=ABSOLUTE PATH)" + (
@@ -155,7 +156,8 @@ def working_directory_text(answer: WorkingDirectoryAnswer, place: Place | None, 
     lines = [f"Working directory: {place.directory} (known by: {answer.source}, {detail})", _project_line(answer)]
     last = []
     if answer.session_id:
-        last.append(f"Session: {answer.session_id} (pass it as session_id on later calls)")
+        use = "this connection's default" if resolution.is_default_session else "pass it as session_id on later calls"
+        last.append(f"Session: {answer.session_id} ({use})")
     if answer.warnings:
         last.append(f"Note: {'; '.join(answer.warnings)}")
     return "\n".join(escaped(line) for line in ([*lines, " ".join(last)] if last else lines))
@@ -170,6 +172,8 @@ def resolution_meta(resolution: Resolution) -> dict[str, Any]:
         "directory": place.directory if place else None,
         "project_id": project.project_id if project else None,
         "project_root": project.root if project else None,
+        "outcome": resolution.outcome.value,
+        "is_default_session": resolution.is_default_session,
         "source": resolution.source.value,
         "detail": resolution.detail,
         "authority": resolution.authority.value if resolution.authority else None,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolResult, InputRequiredResult, TextContent
 
+from workroot.core.answer import Outcome
+from workroot.core.explanation import shortened
 from workroot.core.signs import Roots
 from workroot.decisions import Decision
-from workroot.errors import ClosedSessionError, ExpiredSessionError, WorkrootError
+from workroot.errors import DirectoryError, WorkrootError
 from workroot.escaping import escaped
 from workroot.mcp_face.answers import (
     RESOLUTION_META,
@@ -22,6 +25,7 @@ from workroot.mcp_face.answers import (
     working_directory_text,
 )
 from workroot.mcp_face.evidence import client_name, peer_of, roots_of, signs_of_call
+from workroot.mcp_face.refusals import claimed_handle, refusal
 from workroot.mcp_face.tools import TOOLS, ArgumentsError, checked_arguments
 
 if TYPE_CHECKING:
@@ -31,8 +35,8 @@ if TYPE_CHECKING:
     from mcp_types import CallToolRequestParams
     from pydantic import BaseModel
 
+    from workroot.core.answer import Resolution
     from workroot.core.ports import Clock
-    from workroot.core.resolution import Resolution
     from workroot.decisions import DecisionLog
     from workroot.session_context import SessionContextManager
 
@@ -84,15 +88,18 @@ class ToolCalls:
         if params.name not in self._tools:
             raise MCPError(INVALID_PARAMS, f"unknown tool {params.name[:100]!r}; there are: {', '.join(self._tools)}")
         tool, answer_to = self._tools[params.name]
+        call = None
         try:
             arguments = checked_arguments(tool, params.arguments)
-            roots = await self._roots(ctx, params, arguments)
+            roots = await self._roots(ctx, params)
             if isinstance(roots, InputRequiredResult):
                 return roots
-            answer = await answer_to(_Call(ctx, arguments, roots))
+            call = _Call(ctx, arguments, roots)
+            answer = await answer_to(call)
         except WorkrootError as error:
             logger.info("%s refused: %s", params.name, error.code)
-            return self._refusal(error)
+            self._record(ctx, params.name, error=error, claimed=claimed_handle(ctx, params))
+            return refusal(error, await self._without_pin(params.name, call, error))
         if answer.resolution is not None:
             self._record(ctx, params.name, answer.resolution)
         return CallToolResult(
@@ -104,10 +111,10 @@ class ToolCalls:
     async def _get_working_directory(self, call: _Call) -> _Answer:
         resolution = await self._resolve(call)
         recent = []
-        if resolution.place is None and not resolution.alternatives and self._show_recent:
+        if resolution.outcome is Outcome.UNKNOWN and not resolution.alternatives and self._show_recent:
             recent = self._sessions.projects.known(peer_of(call.ctx).owner)[:_RECENT]
-        answer = working_directory_answer(resolution, recent=recent)
-        return _Answer(answer, working_directory_text(answer, resolution.place, detail=resolution.detail), resolution)
+        answer = working_directory_answer(resolution, before=resolution.previous, recent=recent)
+        return _Answer(answer, working_directory_text(answer, resolution, detail=resolution.detail), resolution)
 
     async def _set_working_directory(self, call: _Call) -> _Answer:
         owner = peer_of(call.ctx).owner
@@ -117,15 +124,16 @@ class ToolCalls:
         if directory is None:
             directory = self._sessions.projects.root_of(owner, str(project))
         signs = signs_of_call(call.ctx, session_id=call.arguments.get("session_id"), roots=call.roots)
-        entered = await self._sessions.enter(owner, signs, directory)
+        entered = await self._sessions.enter(owner, signs, directory, is_project=project is not None)
+        resolution = entered.resolution
         notes = []
-        if entered.resolution.is_default_session:
+        if resolution.is_default_session and entered.is_made:
             notes.append(
                 "this is now the default of your whole connection; agents that share it need their own session_id"
             )
-        answer = working_directory_answer(entered.resolution, before=entered.before, notes=notes)
-        text = working_directory_text(answer, entered.resolution.place, detail="you set it")
-        return _Answer(answer, text, entered.resolution)
+        answer = working_directory_answer(resolution, before=entered.before, notes=notes)
+        detail = "you set it" if entered.is_made else resolution.detail
+        return _Answer(answer, working_directory_text(answer, resolution, detail=detail), resolution)
 
     async def _list_projects(self, call: _Call) -> _Answer:
         found = self._sessions.projects.known(peer_of(call.ctx).owner, call.arguments.get("query"))
@@ -163,21 +171,37 @@ class ToolCalls:
             return None
 
     async def _roots(
-        self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams, arguments: dict[str, str]
+        self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams
     ) -> Roots | InputRequiredResult:
-        """Ask for the roots: every answer says where the caller works, unless it is about another directory."""
-        if params.name == "get_working_directory" and "directory" in arguments:
+        """Ask for the roots, unless `_meta` names where the caller works: every answer says where that is."""
+        if await self._sessions.is_decided_by_meta(signs_of_call(ctx)):
             return Roots()
         return await roots_of(ctx, params.input_responses)
 
-    def _refusal(self, error: WorkrootError) -> CallToolResult:
-        text = escaped(str(error))  # it may name a path, and a path may hold a newline
-        details: dict[str, Any] = {"code": error.code, "message": text}
-        if isinstance(error, ClosedSessionError | ExpiredSessionError):
-            details["last_directory"] = error.last_directory
-        return CallToolResult(content=[TextContent(text=text)], is_error=True, _meta={"workroot/error": details})
+    async def _without_pin(self, tool: str, call: _Call | None, error: WorkrootError) -> tuple[str, ...]:
+        """Return what the client's own signs say, if the call was refused because the session's directory is gone."""
+        if call is None or not isinstance(error, DirectoryError):
+            return ()
+        if tool != "get_working_directory" or "directory" in call.arguments:
+            return ()  # it was the argument that could not be used
+        signs = signs_of_call(call.ctx, roots=call.roots)
+        alone = replace(signs, meta_session=None, header_session=None, conversation=None, alias=None)
+        try:
+            resolution = await self._sessions.resolve(peer_of(call.ctx).owner, alone)
+        except WorkrootError:
+            return ()
+        what_to_do, *rest = shortened(resolution)
+        return (f"The session was set to work there; without it, your client's signs say: {what_to_do}", *rest)
 
-    def _record(self, ctx: ServerRequestContext[Any, Any], tool: str, resolution: Resolution) -> None:
+    def _record(
+        self,
+        ctx: ServerRequestContext[Any, Any],
+        tool: str,
+        resolution: Resolution | None = None,
+        *,
+        error: WorkrootError | None = None,
+        claimed: str | None = None,
+    ) -> None:
         self._decisions.record(
             Decision(
                 at=self._clock.wall(),
@@ -185,6 +209,8 @@ class ToolCalls:
                 client=client_name(ctx),
                 tool=tool,
                 resolution=resolution,
+                error=(error.code, str(error)) if error is not None else None,
+                claimed=claimed,
             )
         )
 

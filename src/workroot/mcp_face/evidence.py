@@ -9,31 +9,36 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
-from mcp_types import InputRequiredResult, ListRootsRequest, ListRootsResult, Result
+from mcp_types import InputRequiredResult, ListRootsRequest, Result
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
-from pydantic import BaseModel, FileUrl, TypeAdapter, ValidationError, field_serializer
+from pydantic import BaseModel, ValidationError, field_serializer
 
-from workroot.core.signs import META_DIRECTORY, META_SESSION, Hint, Roots, RootsAnswer, Signs, Source, path_of_root
+from workroot.client_profiles import traits_of
+from workroot.core.meta_signs import conversation_of, meta_hints, meta_session
+from workroot.core.signs import Roots, RootsAnswer, Signs
 from workroot.peer import PEER_KEY, Peer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
     from mcp_types import InputResponses
 
     from workroot.peer import RootsMemory
 
-__all__ = ["client_name", "is_handshake", "keep_file_roots", "peer_of", "roots_of", "signs_of_call"]
+__all__ = ["client_name", "is_handshake", "keep_all_roots", "peer_of", "roots_of", "signs_of_call"]
 
 logger = logging.getLogger(__name__)
 
 _ROOTS_SECONDS = 2.0  # how long a client may take to name its roots
 _ROOTS_KEY = "roots"
+_ALL_ROOTS = "workroot/roots"  # in the parameters of a call, beyond what the client sent: all URIs that it named
 _MAX_ROOTS = 64  # each is looked at in every call; further ones are left out
 
 _NO_ROOTS = Roots()
 
 # Editors also name roots of other kinds, such as `vscode-remote:`. The SDK takes an answer with one of them for
-# malformed as a whole, and the roots that are directories here would be lost with it.
+# malformed as a whole, and the roots that are directories here would be lost with it, in both eras.
 
 
 class _Root(BaseModel):
@@ -55,7 +60,6 @@ class _AnyRootsRequest(ListRootsRequest):
 
 
 _ANY_ROOTS_REQUEST = _AnyRootsRequest.model_construct(method="workroot/any_roots")
-_FILE_URL = TypeAdapter(FileUrl)
 
 
 def peer_of(ctx: ServerRequestContext[Any, Any]) -> Peer:
@@ -93,20 +97,17 @@ def signs_of_call(
         directory: the tool argument.
         roots: the answer of `roots_of`.
     """
-    peer, meta = peer_of(ctx), _meta(ctx)
-    hints = peer.hints
-    if (hinted := meta.get(META_DIRECTORY)) is not None:
-        path = path_of_root(hinted) if hinted.startswith("file:") else hinted
-        hints = (Hint(Source.META, META_DIRECTORY, path or hinted), *hints)
+    peer, meta, traits = peer_of(ctx), _meta(ctx), traits_of(client_name(ctx))
     return Signs(
         session_id=session_id,
         directory=directory,
-        meta_session=meta.get(META_SESSION),
+        meta_session=meta_session(meta),
         header_session=peer.header_session,
+        conversation=conversation_of(meta, traits),
         alias=peer.alias if is_handshake(ctx) else None,
-        hints=hints,
+        hints=(*meta_hints(meta), *peer.hints),
         roots=roots,
-        client_name=client_name(ctx),
+        traits=traits,
     )
 
 
@@ -122,13 +123,12 @@ async def roots_of(
         responses: what a repeated call of the modern era brought.
     """
     capabilities = ctx.session.client_capabilities
-    if capabilities is None or capabilities.roots is None or META_DIRECTORY in _meta(ctx):
+    if capabilities is None or capabilities.roots is None:
         return _NO_ROOTS
     if not is_handshake(ctx):
         if responses is None or _ROOTS_KEY not in responses:
             return InputRequiredResult(input_requests={_ROOTS_KEY: ListRootsRequest()})
-        answer = responses[_ROOTS_KEY]
-        return _given(answer) if isinstance(answer, ListRootsResult) else _NO_ROOTS
+        return _given((ctx.params or {}).get(_ALL_ROOTS, ()))
     if not ctx.session.can_send_request:
         return _NO_ROOTS
     return await _asked(ctx, peer_of(ctx).conversation.roots)
@@ -167,39 +167,30 @@ async def _ask(ctx: ServerRequestContext[Any, Any], memory: RootsMemory) -> Root
         memory.refused = True
         return _NO_ROOTS
     memory.answered = True
-    return _given(result)
+    return _given([root.uri for root in result.roots])
 
 
-async def keep_file_roots(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Server middleware: of the roots that a repeated call of the modern era brings, keep those of files."""
-    responses = (ctx.params or {}).get("inputResponses")
+async def keep_all_roots(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Server middleware: keep the roots that a repeated call of the modern era brings; the SDK sees none of them."""
+    params = {name: value for name, value in (ctx.params or {}).items() if name != _ALL_ROOTS}
+    responses = params.get("inputResponses")
     if isinstance(responses, dict) and _ROOTS_KEY in responses:
         answer = responses[_ROOTS_KEY]
         roots = answer.get("roots") if isinstance(answer, dict) else None
-        kept = [{"uri": root["uri"]} for root in roots if _is_file_root(root)] if isinstance(roots, list) else []
-        ctx = replace(ctx, params={**(ctx.params or {}), "inputResponses": {**responses, _ROOTS_KEY: {"roots": kept}}})
-    return await call_next(ctx)
+        params["inputResponses"] = {**responses, _ROOTS_KEY: {"roots": []}}
+        params[_ALL_ROOTS] = [_uri_of(root) for root in roots] if isinstance(roots, list) else []
+    return await call_next(replace(ctx, params=params) if ctx.params is not None else ctx)
 
 
-def _is_file_root(root: object) -> bool:
-    if not isinstance(root, dict):
-        return False
-    try:
-        _FILE_URL.validate_python(root.get("uri"))
-    except ValidationError:
-        return False
-    return True
+def _uri_of(root: object) -> str:
+    uri = root.get("uri") if isinstance(root, dict) else None
+    return uri if isinstance(uri, str) else ""
 
 
-def _given(result: ListRootsResult | _AnyRoots) -> Roots:
-    if len(result.roots) > _MAX_ROOTS:
-        logger.warning("a client named %d roots; the first %d count", len(result.roots), _MAX_ROOTS)
-    return Roots(RootsAnswer.GIVEN, tuple(str(root.uri) for root in result.roots[:_MAX_ROOTS]))
+def _given(uris: Sequence[str]) -> Roots:
+    return Roots(RootsAnswer.GIVEN, tuple(uris[:_MAX_ROOTS]), left_out=max(0, len(uris) - _MAX_ROOTS))
 
 
-def _meta(ctx: ServerRequestContext[Any, Any]) -> dict[str, str]:
-    """Return the entries of the call's `_meta` that are ours and text."""
+def _meta(ctx: ServerRequestContext[Any, Any]) -> dict[str, object]:
     raw = (ctx.params or {}).get("_meta")
-    if not isinstance(raw, dict):
-        return {}
-    return {key: raw[key] for key in (META_SESSION, META_DIRECTORY) if isinstance(raw.get(key), str)}
+    return raw if isinstance(raw, dict) else {}

@@ -11,7 +11,7 @@ from mcp_types import ListToolsResult, PaginatedRequestParams, ServerCapabilitie
 
 from workroot import __version__
 from workroot.mcp_face.calls import ToolCalls
-from workroot.mcp_face.evidence import keep_file_roots
+from workroot.mcp_face.evidence import keep_all_roots
 from workroot.mcp_face.resources import Resources
 from workroot.mcp_face.subscriptions import Subscriptions
 from workroot.mcp_face.tools import TOOLS
@@ -70,7 +70,7 @@ class McpFace(Server[None]):
         )
         # The SDK traces every message for OpenTelemetry; no exporter is set up here, and spans cost 5 % of a call.
         self.middleware.clear()
-        self.middleware.append(keep_file_roots)
+        self.middleware.append(keep_all_roots)
 
     def create_initialization_options(
         self,

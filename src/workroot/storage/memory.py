@@ -15,6 +15,7 @@ from anyio.lowlevel import checkpoint
 from workroot.core.changes import (
     AliasBound,
     Change,
+    ProjectIdKept,
     ProjectSeen,
     SessionEnded,
     SessionSaved,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from workroot.core.changes import EndedForgotten
-    from workroot.core.projects import Directory
+    from workroot.core.projects import Directory, KnownId, ProjectKey
 
 __all__ = ["MemoryStore"]
 
@@ -52,6 +53,7 @@ class MemoryStore:
         self._aliases: dict[tuple[Owner, Alias], AliasBound] = {}
         self._aliases_of: dict[SessionKey, frozenset[tuple[Owner, Alias]]] = {}
         self._projects: dict[tuple[Owner, Directory], ProjectSeen] = {}
+        self._project_ids: dict[ProjectKey, KnownId] = {}
 
     async def load(self) -> StoredState:
         """Return all that is kept."""
@@ -62,6 +64,7 @@ class MemoryStore:
             ended=tuple(self._ended.values()),
             aliases=tuple(self._aliases.values()),
             projects=tuple(self._projects.values()),
+            project_ids=tuple(self._project_ids.values()),
         )
 
     async def commit(self, changes: Sequence[Change]) -> None:
@@ -101,6 +104,8 @@ class MemoryStore:
                 seen = self._projects.get((owner, project.root))
                 if seen is None or seen.project.seen_at <= project.seen_at:
                     undo.put(self._projects, (owner, project.root), change)
+            case ProjectIdKept(known):
+                undo.put(self._project_ids, known.key, known)
             case _:
                 self._forget(change, undo)
 
@@ -158,13 +163,16 @@ def _check_text(change: Change) -> None:
     match change:
         case SessionSaved(session):
             texts = (*session.owner, session.session_id, session.working_directory, session.given_directory)
-            texts += (session.config_path, session.project_id, session.project_root, *sum(session.signs, ()))
+            texts += (session.config_path, session.project_id, session.project_root, session.project_name)
+            texts += tuple(text for sign in session.signs for text in (sign.sign, sign.directory))
         case SessionEnded(ended):
             texts = (*ended.owner, ended.session_id, ended.last_directory)
         case AliasBound(owner, alias):
             texts = (*owner, alias)
         case ProjectSeen(owner, project):
             texts = (*owner, project.project_id, project.name, project.root, project.worktree_of)
+        case ProjectIdKept(known):
+            texts = (*known.key, known.project_id, known.name, known.root)
     try:
         "".join(filter(None, texts)).encode()
     except UnicodeEncodeError as error:

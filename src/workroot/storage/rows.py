@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 from workroot.core.changes import (
     AliasBound,
     Change,
+    ProjectIdKept,
     ProjectSeen,
     SessionEnded,
     SessionSaved,
     SessionTouched,
     StoredState,
 )
-from workroot.core.projects import Directory, KnownProject, ProjectId
+from workroot.core.projects import Directory, KnownId, KnownProject, ProjectId, ProjectKey
 from workroot.core.sessions import (
     Alias,
     EndedSession,
     Ending,
     Owner,
+    PinnedSign,
     SessionContext,
     SessionId,
 )
@@ -35,12 +37,13 @@ __all__ = ["apply_changes", "read_state"]
 _SAVE = """
     INSERT INTO sessions (
         sandbox, session_id, principal, working_directory, given_directory, config_path,
-        project_id, project_root, signs, set_at, last_used, revision
-    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        project_id, project_root, project_name, signs, set_at, last_used, revision
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET
         working_directory = excluded.working_directory, given_directory = excluded.given_directory,
         config_path = excluded.config_path, project_id = excluded.project_id, project_root = excluded.project_root,
-        signs = excluded.signs, set_at = excluded.set_at, last_used = excluded.last_used, revision = excluded.revision
+        project_name = excluded.project_name, signs = excluded.signs, set_at = excluded.set_at,
+        last_used = excluded.last_used, revision = excluded.revision
     WHERE excluded.revision >= revision
 """
 _TOUCH = "UPDATE sessions SET last_used = ? WHERE sandbox = ? AND session_id = ? AND last_used < ?"
@@ -59,6 +62,11 @@ _SEE = """
         worktree_of = excluded.worktree_of, seen_at = excluded.seen_at
     WHERE excluded.seen_at >= seen_at
 """
+_KEEP_ID = """
+    INSERT INTO project_ids (repository, path, project_id, name, root, is_joined) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET
+        project_id = excluded.project_id, name = excluded.name, root = excluded.root, is_joined = excluded.is_joined
+"""
 _FORGET = "DELETE FROM ended_sessions WHERE ended_at < ?"
 
 
@@ -68,7 +76,7 @@ def apply_changes(connection: sqlite3.Connection, changes: Sequence[Change]) -> 
         connection.executemany(statement, (row for _, row in group))
 
 
-def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:
+def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:  # noqa: PLR0911 -- one a kind of change
     match change:
         case SessionSaved(session):
             return _SAVE, (
@@ -79,6 +87,7 @@ def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:
                 session.config_path,
                 session.project_id,
                 session.project_root,
+                session.project_name,
                 json.dumps(session.signs, ensure_ascii=False),
                 session.set_at,
                 session.last_used,
@@ -100,6 +109,8 @@ def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:
                 project.worktree_of,
                 project.seen_at,
             )
+        case ProjectIdKept(known):
+            return _KEEP_ID, (*known.key, known.project_id, known.name, known.root, known.is_joined)
         case _:  # EndedForgotten; mypy sees to it that no other kind is left
             return _FORGET, (change.before,)
 
@@ -118,7 +129,8 @@ def read_state(connection: sqlite3.Connection) -> StoredState:
                 config_path=config_path,
                 project_id=project_id,
                 project_root=project_root,
-                signs=tuple((source, directory) for source, directory in json.loads(signs)),
+                project_name=project_name,
+                signs=tuple(PinnedSign(*sign) for sign in json.loads(signs)),  # version 1 kept no `agreed`
                 set_at=set_at,
                 last_used=last_used,
                 revision=revision,
@@ -132,13 +144,14 @@ def read_state(connection: sqlite3.Connection) -> StoredState:
                 config_path,
                 project_id,
                 project_root,
+                project_name,
                 signs,
                 set_at,
                 last_used,
                 revision,
             ) in connection.execute(
                 "SELECT sandbox, session_id, principal, working_directory, given_directory, config_path, "
-                "project_id, project_root, signs, set_at, last_used, revision FROM sessions"
+                "project_id, project_root, project_name, signs, set_at, last_used, revision FROM sessions"
             )
         ),
         ended=tuple(
@@ -172,6 +185,18 @@ def read_state(connection: sqlite3.Connection) -> StoredState:
             )
             for sandbox, principal, root, project_id, name, worktree_of, seen_at in connection.execute(
                 "SELECT sandbox, principal, root, project_id, name, worktree_of, seen_at FROM projects"
+            )
+        ),
+        project_ids=tuple(
+            KnownId(
+                key=ProjectKey(repository, path),
+                project_id=ProjectId(project_id),
+                name=name,
+                root=Directory(root),
+                is_joined=bool(is_joined),
+            )
+            for repository, path, project_id, name, root, is_joined in connection.execute(
+                "SELECT repository, path, project_id, name, root, is_joined FROM project_ids"
             )
         ),
     )

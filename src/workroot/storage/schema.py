@@ -112,6 +112,21 @@ _FIRST = (
     """,
 )
 
+_SECOND = (
+    "ALTER TABLE sessions ADD COLUMN project_name TEXT",
+    """
+    CREATE TABLE project_ids (
+        repository TEXT NOT NULL, -- its common directory; empty outside of repositories
+        path TEXT NOT NULL, -- below the repository's root; outside of repositories the project's root
+        project_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        root TEXT NOT NULL,
+        is_joined INTEGER NOT NULL,
+        PRIMARY KEY (repository, path)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
 
 def _create(connection: sqlite3.Connection) -> None:
     for statement in _FIRST:
@@ -119,7 +134,12 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO meta VALUES ('namespace', ?)", (str(uuid.uuid4()),))
 
 
-MIGRATIONS: Sequence[Migration] = (_create,)
+def _keep_project_ids(connection: sqlite3.Connection) -> None:
+    for statement in _SECOND:
+        connection.execute(statement)
+
+
+MIGRATIONS: Sequence[Migration] = (_create, _keep_project_ids)
 """The step at index n leads from version n to n + 1."""
 
 

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 import anyio
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from workroot.core.sessions import Alias
-from workroot.core.signs import Hint, Source
 from workroot.peer import PEER_KEY, Conversation, Peer
 from workroot.transports.http_guard import MCP_PATH, OWNER_KEY, Refusal
+from workroot.transports.http_signs import header_of, hints_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from anyio.abc import TaskGroup
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -53,15 +53,29 @@ class _Handshake:
 class HttpEndpoint:
     """The ASGI application behind the guard: routes by era, attaches peers, ends sessions."""
 
-    def __init__(self, manager: StreamableHTTPSessionManager, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        manager: StreamableHTTPSessionManager,
+        *,
+        idle_seconds: float,
+        connected: Callable[[Owner, Alias], AbstractContextManager[None]],
+    ) -> None:
+        """Answer through *manager*.
+
+        Args:
+            idle_seconds: how long a handshake-era session without any request in flight is kept.
+            connected: held for as long as one is kept, which makes its alias' session one that is in use; must
+                neither wait nor raise.
+        """
         self._manager = manager
         self._idle_seconds = idle_seconds
+        self._connected = connected
         self._housekeeping: TaskGroup | None = None
         self._sessions: OrderedDict[str, _Handshake] = OrderedDict()  # least recently used first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that the guard let through."""
-        version = _header(scope, b"mcp-protocol-version")
+        version = header_of(scope, b"mcp-protocol-version")
         if version is None or version in HANDSHAKE_PROTOCOL_VERSIONS:
             await self._answer_handshake(scope, receive, send)
         else:
@@ -86,7 +100,7 @@ class HttpEndpoint:
 
     async def _answer_handshake(self, scope: Scope, receive: Receive, send: Send) -> None:
         owner: Owner = scope[OWNER_KEY]
-        session_id = _header(scope, _SESSION_ID)
+        session_id = header_of(scope, _SESSION_ID)
         if session_id is None:
             if scope["method"] == "POST":
                 await self._open_session(scope, receive, send, owner)
@@ -118,6 +132,9 @@ class HttpEndpoint:
             if minted is not None and head["status"] < 400:
                 session_id = minted.decode("ascii")
                 self._sessions[session_id] = session
+                held = ExitStack()
+                held.enter_context(self._connected(owner, Alias(session_id)))
+                session.conversation.on_close(held.close)
                 opened = True
                 peer: Peer = scope[PEER_KEY]
                 peer.alias = Alias(session_id)
@@ -154,8 +171,8 @@ class HttpEndpoint:
         scope[PEER_KEY] = Peer(
             owner=scope[OWNER_KEY],
             alias=alias,
-            hints=tuple(_hints(scope)),
-            header_session=_header(scope, b"workroot-session"),
+            hints=await hints_of(scope),
+            header_session=header_of(scope, b"workroot-session"),
             conversation=conversation,
         )
         await self._manager.handle_request(scope, receive, watch)
@@ -203,28 +220,3 @@ class HttpEndpoint:
             await self._manager.handle_request(scope, receive, send)
         except Exception:  # one session's end is no reason to end the others
             logger.exception("a session over HTTP did not end cleanly")
-
-
-def _header(scope: Scope, wanted: bytes) -> str | None:
-    """Return a header of which the guard lets only one through."""
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return _text(value)
-    return None
-
-
-def _text(value: bytes) -> str:
-    """Return a header's value: UTF-8 as most programs send it, else Latin-1 as browsers' `fetch` does."""
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
-def _hints(scope: Scope) -> Iterator[Hint]:
-    """Yield what a request's head suggests; a value that still holds `${` was never expanded and says nothing."""
-    if (directory := _header(scope, b"workroot-directory")) and "${" not in directory:
-        yield Hint(Source.HEADER, "Workroot-Directory", directory)
-    for name, value in parse_qsl(scope["query_string"].decode("latin-1")):
-        if name == "directory" and "${" not in value:
-            yield Hint(Source.HEADER, "?directory=", value)

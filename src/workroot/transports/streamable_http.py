@@ -5,27 +5,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import socket
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import uvicorn
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from workroot.transports.http_guard import MAX_BODY_BYTES, MCP_PATH, HttpGuard
 from workroot.transports.http_in_flight import HttpInFlight
 from workroot.transports.http_port import HOST
 from workroot.transports.http_sessions import MAX_SESSIONS, HttpEndpoint
+from workroot.transports.http_signs import PEER_PROCESS_KEY
+from workroot.transports.peer_process import PeerProcesses, TcpEnds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from anyio.abc import TaskStatus
     from mcp.server.lowlevel import Server
 
+    from workroot.core.sessions import Alias, Owner
     from workroot.identity import TokenFile
 
 __all__ = ["serve_http"]
@@ -43,6 +49,8 @@ async def serve_http(
     tokens: TokenFile,
     drain_seconds: float = 1.5,
     session_idle_seconds: float = 1800,
+    connected: Callable[[Owner, Alias], AbstractContextManager[None]] | None = None,
+    processes: PeerProcesses | None = None,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve MCP on *listener* until cancelled; reports its URL as started.
@@ -54,10 +62,21 @@ async def serve_http(
         server: answers; finds its `Peer` in `ctx.request.scope[workroot.peer.PEER_KEY]`.
         listener: from `bind_port`; closed at the end.
         session_idle_seconds: how long a handshake-era session without any request in flight is kept.
+        connected: held while a handshake-era session is kept, for whoever must know that its alias is in use
+            (`SessionContextManager.connected`); None if nobody must.
+        processes: finds the processes at the other ends of connections; None for this system's.
     """
     stopping = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        serving = _Serving(server, listener, tokens, drain_seconds, session_idle_seconds)
+        serving = _Serving(
+            server,
+            listener,
+            tokens,
+            drain_seconds=drain_seconds,
+            session_idle_seconds=session_idle_seconds,
+            connected=connected if connected is not None else lambda owner, alias: nullcontext(),
+            processes=processes if processes is not None else PeerProcesses(),
+        )
         try:
             task_status.started(await tasks.start(serving.run, stopping))
             await anyio.sleep_forever()
@@ -81,6 +100,20 @@ class _UvicornServer(uvicorn.Server):
         yield
 
 
+def _protocol_with(processes: PeerProcesses) -> type[asyncio.Protocol]:
+    """Return uvicorn's protocol, with something that lasts as long as a connection: ports are used again."""
+
+    class ConnectionProtocol(HttpToolsProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(cast("asyncio.Transport", transport))
+            client, server = self.client, self.server
+            if client is not None and server is not None and server[1] is not None:
+                process = processes.at(TcpEnds(client, (server[0], server[1])))
+                self.app_state = {**self.app_state, PEER_PROCESS_KEY: process}  # copied into each request's `state`
+
+    return ConnectionProtocol
+
+
 class _Serving:
     """The order in which the parts of the HTTP face start and end."""
 
@@ -89,8 +122,11 @@ class _Serving:
         server: Server[Any],
         listener: socket.socket,
         tokens: TokenFile,
+        *,
         drain_seconds: float,
         session_idle_seconds: float,
+        connected: Callable[[Owner, Alias], AbstractContextManager[None]],
+        processes: PeerProcesses,
     ) -> None:
         port: int = listener.getsockname()[1]
         self._url = f"http://{HOST}:{port}{MCP_PATH}"
@@ -101,12 +137,12 @@ class _Serving:
         self._manager = StreamableHTTPSessionManager(
             server, session_idle_timeout=None, max_request_body_size=MAX_BODY_BYTES, max_sessions=2 * MAX_SESSIONS
         )
-        self._endpoint = HttpEndpoint(self._manager, session_idle_seconds)
+        self._endpoint = HttpEndpoint(self._manager, idle_seconds=session_idle_seconds, connected=connected)
         self._in_flight = HttpInFlight(HttpGuard(self._endpoint, port=port, owner_of=tokens.owner_of))
         self._uvicorn = _UvicornServer(
             uvicorn.Config(
                 self._in_flight,
-                http="httptools",
+                http=_protocol_with(processes),
                 ws="none",
                 lifespan="off",
                 log_config=None,
