@@ -60,6 +60,7 @@ class Control:
             "sessions": self._list_sessions,
             "projects": self._list_projects,
             "decisions": self._list_decisions,
+            "join_project": self._join_project,
             "sweep": self._sweep,
             "stop": self._stop,
         }
@@ -130,6 +131,15 @@ class Control:
         except SessionError:
             return None
         return None
+
+    async def _join_project(self, directory: str) -> dict[str, Any]:
+        _check(directory, str)
+        joined = await self._sessions.join_project(directory, owner=self._owner)
+        project = joined.project
+        return {
+            "project": {"id": project.project_id, "name": project.name, "root": project.root},
+            "joined": joined.was_needed,
+        }
 
     async def _sweep(self) -> dict[str, Any]:
         return {"removed": list(await self._sessions.sweep())}

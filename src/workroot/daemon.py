@@ -22,6 +22,7 @@ from anyio.abc import SocketListener, TaskStatus
 from workroot import rendezvous
 from workroot.clock import SystemClock
 from workroot.control import Control
+from workroot.core.identities import Identities
 from workroot.decisions import DecisionLog
 from workroot.errors import WorkrootError
 from workroot.identity import TokenFile, os_owner
@@ -117,8 +118,8 @@ async def _open_parts(settings: Settings) -> AsyncIterator[_Parts]:
     """Open what keeps the state, and build what answers from it."""
     clock, decisions = SystemClock(), DecisionLog()
     async with open_sqlite_store(settings.database_path) as store:
-        state = await store.load()
-        finder = ProjectFinder(state.namespace, config_names=settings.config_names)
+        state, identities = await store.load(), Identities()
+        finder = ProjectFinder(state.namespace, identities=identities, config_names=settings.config_names)
         async with SessionContextManager(
             store,
             finder,
@@ -129,6 +130,7 @@ async def _open_parts(settings: Settings) -> AsyncIterator[_Parts]:
             sweep_seconds=settings.sweep_interval_seconds,
             write_behind_seconds=settings.write_behind_seconds,
             ended_seconds=settings.ended_session_days * _DAY,
+            identities=identities,
             state=state,
         ) as sessions:
             face = McpFace(sessions, decisions, clock, show_recent=settings.show_recent_projects)

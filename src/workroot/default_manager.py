@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import uuid
 
+from workroot.core.identities import Identities
 from workroot.project_finder import ProjectFinder
 from workroot.session_context import SessionContextManager
 from workroot.storage.memory import MemoryStore
@@ -25,7 +26,9 @@ def get_session_context_manager() -> SessionContextManager:
     global _manager  # noqa: PLW0603 -- the one place that knows it
     if _manager is None:
         home = os.path.realpath(os.path.expanduser("~"))
-        _manager = SessionContextManager(MemoryStore(), ProjectFinder(str(uuid.uuid4())), home=home)
+        identities = Identities()
+        finder = ProjectFinder(str(uuid.uuid4()), identities=identities)
+        _manager = SessionContextManager(MemoryStore(), finder, home=home, identities=identities)
     return _manager
 
 

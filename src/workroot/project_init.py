@@ -14,7 +14,7 @@ from uuid import uuid4
 from workroot import config_writing
 from workroot.config_editing import CannotEditError, edited_text, new_text
 from workroot.core.discovery import Attributes
-from workroot.core.projects import CONFIG_NAMES, ConfigProblem, ProjectConfig, ProjectId, StopReason
+from workroot.core.projects import CONFIG_NAMES, ConfigProblem, Directory, ProjectConfig, ProjectId, StopReason
 from workroot.errors import ConfigError, DirectoryError
 from workroot.project_config import MAX_CONFIG_BYTES, parse_config
 
@@ -133,7 +133,7 @@ def _check_is_read(path: str, found: FoundConfig | None, top: str, names: Sequen
     except OSError:
         return  # it is made, or that fails
     seen = Attributes(device=status.st_dev, owner_id=status.st_uid, group_id=status.st_gid, mode=status.st_mode)
-    if not rules.trusts(seen):
+    if not rules.may_read(Directory(holder), seen):
         problem = "Directory belongs to another user, or others may write to it, so no config in it is read"
         raise DirectoryError(holder, problem)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -40,13 +40,15 @@ from workroot.core.signs import Signs, Source
 from workroot.errors import DirectoryError, DryRunError, SessionError, StoreUnavailableError
 from workroot.followed_places import FollowedPlaces
 from workroot.housekeeping import Housekeeping
-from workroot.session_ledger import SessionLedger
+from workroot.joining import Joined, join_project
+from workroot.session_ledger import PlaceOutdatedError, SessionLedger
 from workroot.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from types import TracebackType
 
+    from workroot.core.identities import Identities
     from workroot.core.ports import Clock, PlaceFinder, SessionStore
     from workroot.core.projects import Directory, KnownProject
     from workroot.events import EventBus
@@ -92,6 +94,7 @@ class SessionContextManager:
         sweep_seconds: time between two sweeps.
         write_behind_seconds: how long "last used" may lag behind on disk.
         ended_seconds: how long it is remembered how a session ended.
+        identities: the ids of projects, shared with *places*; None if that keeps none.
         state: what the store keeps, from a caller that has loaded it already; None lets `start` load it.
     """
 
@@ -107,12 +110,13 @@ class SessionContextManager:
         sweep_seconds: float = 3600,
         write_behind_seconds: float = 2,
         ended_seconds: float = 30 * 24 * 3600,
+        identities: Identities | None = None,
         state: StoredState | None = None,
     ) -> None:
         self._places, self._home, self._reach = places, home, model_may_move
         self._clock = clock if clock is not None else SystemClock()
         self._idle_seconds, self._ended_seconds = idle_seconds, ended_seconds
-        self._ledger = SessionLedger(store, self._clock, state)
+        self._ledger = SessionLedger(store, self._clock, state, identities)
         self._sessions = self._ledger.sessions
         self._turns = Turns()
         self.followed = FollowedPlaces(self._ledger.events)
@@ -180,11 +184,14 @@ class SessionContextManager:
         known = check_session_id(session_id)
         async with self._turns.take(SessionKey(owner.sandbox, known)):
             before = self._sessions.get(owner, known) if self._sessions.is_taken(owner, known) else None
-            place = await self._places.find(directory)
-            arrival = arrive(before, place)
-            if not arrival.is_made:
-                raise DryRunError(str(arrival.warning))
-            session, _ = await self._ledger.move(owner, known, arrival.place, signs=())
+            session = None
+            while session is None:
+                place = await self._places.find(directory)
+                arrival = arrive(before, place)
+                if not arrival.is_made:
+                    raise DryRunError(str(arrival.warning))
+                with suppress(PlaceOutdatedError):  # another project took its id meanwhile: look again
+                    session, _ = await self._ledger.move(owner, known, arrival.place, signs=())
         self.followed.note(owner, place)
         return session
 
@@ -269,10 +276,11 @@ class SessionContextManager:
                 if moved is None:
                     continue
                 resolution = replace(resolution, session=moved, switch=None, previous=session)
-            if signs.directory is None and resolution.place is not None:
+            if resolution.place is not None:
                 if await self._ledger.note_project(owner, resolution.place):
                     continue
-                self.followed.note(owner, resolution.place)
+                if signs.directory is None:
+                    self.followed.note(owner, resolution.place)
             break
         if session is not None:
             self._ledger.touch(session)
@@ -295,16 +303,19 @@ class SessionContextManager:
         claim, signs, around = claimed_session(signs), replace(signs, directory=None), self._around(owner)
         async with self._claimed_turn(owner, claim) as (session_id, alias):
             before = self._sessions.of_key(SessionKey(owner.sandbox, session_id))
-            place = await self._places.find(directory)
-            places = {hinted: await self._look(hinted) for hinted in directories_of(signs, before)}
-            usable = read(signs, places, home=self._home).usable
-            check_reach(self._reach, place, usable, around.known)
-            arrival = arrive(before, place, is_asked_for=is_project)
-            if not arrival.is_made:
-                return self._only_reported(signs, before, places, arrival, around)
-            session, before = await self._ledger.move(
-                owner, session_id, arrival.place, signs=pinned_signs(place, usable), alias=alias
-            )
+            session = None
+            while session is None:
+                place = await self._places.find(directory)
+                places = {hinted: await self._look(hinted) for hinted in directories_of(signs, before)}
+                usable = read(signs, places, home=self._home).usable
+                check_reach(self._reach, place, usable, around.known)
+                arrival = arrive(before, place, is_asked_for=is_project)
+                if not arrival.is_made:
+                    return self._only_reported(signs, before, places, arrival, around)
+                with suppress(PlaceOutdatedError):  # another project took its id meanwhile: look again
+                    session, _ = await self._ledger.move(
+                        owner, session_id, arrival.place, signs=pinned_signs(place, usable), alias=alias
+                    )
         self.followed.note(owner, place)
         now_in = replace(signs, session_id=session_id)
         resolution = decide(now_in, session, {**places, place.directory: place}, around)
@@ -317,16 +328,30 @@ class SessionContextManager:
         Raises:
             StoreUnavailableError: what changed could not be kept; the next call looks again.
         """
-        place = await self._look(directory)
-        while not isinstance(place, DirectoryError) and await self._ledger.note_project(owner, place):
+        is_done = False
+        while not is_done:
             place = await self._look(directory)
-        if isinstance(place, DirectoryError):
-            return  # calls that need it will say so
-        self.followed.note(owner, place)
-        for session in self._sessions.in_directory(owner, directory):
-            arrival = arrive(session, place)
-            if arrival.is_made and not session.is_as(arrival.place):
-                await self._switched(session, Switch(arrival.place, session.signs))
+            if isinstance(place, DirectoryError):
+                return  # calls that need it will say so
+            if await self._ledger.note_project(owner, place):
+                continue
+            self.followed.note(owner, place)
+            is_done = True
+            for session in self._sessions.in_directory(owner, directory):
+                arrival = arrive(session, place)
+                if arrival.is_made and not session.is_as(arrival.place):
+                    moved = await self._switched(session, Switch(arrival.place, session.signs))
+                    is_done = is_done and moved is not None
+
+    async def join_project(self, directory: str, *, owner: Owner = LOCAL_OWNER) -> Joined:
+        """Make the project at *directory* one with the others that have the id its config claims.
+
+        Raises:
+            DirectoryError: there is nothing to work in.
+            JoinRefusedError: there is no project there whose config claims an id.
+            StoreUnavailableError: nothing changed; the call may be repeated.
+        """
+        return await join_project(self._ledger, self._places, owner, directory)
 
     async def close_session(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> EndedSession:
         """Forget a session for good.
@@ -372,6 +397,8 @@ class SessionContextManager:
             place = replace(switch.place, given=session.given_directory) if is_same else switch.place
             try:
                 moved, _ = await self._ledger.move(session.owner, session.session_id, place, signs=switch.signs)
+            except PlaceOutdatedError:
+                return None
             except StoreUnavailableError:
                 logger.warning("session %s moved, and that is not kept yet", session.session_id)
                 return session

@@ -193,7 +193,7 @@ async def test_a_project_can_be_entered_by_id_and_by_name(shared: Home, era: str
         by_id = await answer_of(client, "set_working_directory", project=project_id.upper())
         by_name = await answer_of(client, "set_working_directory", project=f"Harbor {era}")
 
-    assert "no known project has the id or name" in before
+    assert "no known project has the id, name or root" in before
     assert "list_projects" in before
     for answer in (by_id, by_name):
         assert answer["working_directory"] == str(harbor)

@@ -7,15 +7,17 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+import tomlkit
 
 from workroot import config_writing
 from workroot.core.discovery import Rules
-from workroot.core.projects import CONFIG_NAMES, ProjectConfig
+from workroot.core.projects import CONFIG_NAMES, Directory, ProjectConfig
 from workroot.errors import ConfigError, DirectoryError
 from workroot.project_config import parse_config
 from workroot.project_finder import ProjectFinder, rules_of_this_process
@@ -169,6 +171,16 @@ def test_nothing_is_written_where_others_may_write(tmp_path: Path) -> None:
         init(shared)
 
     assert list(shared.iterdir()) == []
+
+
+def test_a_directory_that_the_user_trusts_gets_a_config_all_the_same(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+
+    written = init(shared, rules=replace(rules_of_this_process(), trusted=(Directory(str(shared)),)))
+
+    assert read(written.path).name == "shared"
 
 
 def test_nothing_is_written_into_another_users_directory(tmp_path: Path) -> None:
@@ -474,6 +486,21 @@ def test_a_config_that_changes_before_it_is_read_again_is_left_as_it_is(
         init(tmp_path)
 
     assert path.read_text() == WRITTEN.replace("soon", "late")
+
+
+@pytest.mark.parametrize(
+    "made", [WRITTEN, WRITTEN + f'id = "{SOME_ID}"\n', "not TOML", WRITTEN.replace("new_thing = 1", "")]
+)
+def test_an_edit_that_would_not_say_what_is_meant_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    path = write(tmp_path / ".workroot/config.toml", WRITTEN)
+    monkeypatch.setattr(tomlkit, "dumps", lambda _document: made)
+
+    with pytest.raises(ConfigError, match=r'cannot be edited by a program; write id "[0-9a-f-]{36}" into its project'):
+        init(tmp_path)
+
+    assert path.read_text() == WRITTEN
 
 
 def test_an_edit_that_fails_half_way_leaves_the_config_as_it_was(

@@ -118,14 +118,19 @@ async def test_an_empty_window_leaves_it_to_the_next_sign(shared: Home, era: str
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_question_about_another_directory_does_not_ask_for_roots(shared: Home, era: str) -> None:
-    asked_about = shared.repository(f"about-{era}")
-    window = Window([asked_about.as_uri()])
+async def test_who_asks_about_another_directory_is_asked_where_it_is_itself(shared: Home, era: str) -> None:
+    strict, outside = shared.repository(f"strict-{era}"), shared.repository(f"outside-{era}")
+    config = strict / ".workroot" / "config.toml"
+    config.parent.mkdir()
+    config.write_text('version = "1.0"\nstrict_mode = true\n[project]\nname = "strict"\n')
 
-    async with shared.open_client(era, roots=window) as client:
-        await answer_of(client, "get_working_directory", directory=str(asked_about))
+    async with shared.open_client(era, roots=Window([strict.as_uri()])) as client:
+        refused = await client.call_tool("get_working_directory", {"directory": str(outside)})
+        inside = await client.call_tool("get_working_directory", {"directory": str(config.parent)})
 
-    assert window.asked == 0
+    assert refused.is_error
+    assert (refused.meta or {})["workroot/error"]["code"] == "strict_mode"
+    assert not inside.is_error
 
 
 async def answer_roots(client: RawClient, uris: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ from workroot.trust_store import TrustStore
 
 WORKROOT = str(Path(sys.executable).with_name("workroot"))
 NAMESPACE = "6f1d6a3e-52a4-4b0c-9a53-0e6f0c1de111"
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 20
 QUESTION = "Allow this very content? [y/N] "
 TAKES_THE_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
@@ -116,10 +116,10 @@ class User:
         finally:
             os.close(theirs)
         try:
-            with process:
-                yield Terminal(ours, process)
-                process.kill()
+            yield Terminal(ours, process)
         finally:
+            process.kill()
+            process.wait()
             os.close(ours)
 
 

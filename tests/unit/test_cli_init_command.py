@@ -108,6 +108,16 @@ def test_init_looks_for_configs_where_the_settings_say(shop: Path, monkeypatch: 
     assert "config_names" in result.stderr
 
 
+@pytest.mark.parametrize(("trusted", "code"), [("", ExitCode.FAILED), ("shop", ExitCode.OK)])
+def test_init_trusts_the_directories_that_the_settings_say(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, trusted: str, code: ExitCode
+) -> None:
+    shop.chmod(0o1777)
+    monkeypatch.setenv("WORKROOT_TRUSTED_DIRECTORIES", trusted and str(shop))
+
+    assert init(shop).exit_code == code
+
+
 def test_the_schema_is_printed_and_nothing_else_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -124,7 +124,9 @@ def make_repository(root: Path) -> Path:
     return root
 
 
-def known(*projects: dict[str, object], sessions: Sequence[dict[str, object]] = ()) -> dict[str, dict[str, object]]:
+def known(
+    *projects: Mapping[str, object], sessions: Sequence[Mapping[str, object]] = ()
+) -> dict[str, dict[str, object]]:
     return {"projects": {"projects": list(projects)}, "sessions": {"sessions": list(sessions)}}
 
 
@@ -294,7 +296,7 @@ async def test_a_session_as_json_is_the_daemon_s_answer(state: Path) -> None:
 
 async def test_a_session_that_has_ended_says_how_and_where_it_worked(state: Path) -> None:
     ended = {"code": "closed_session", "last_directory": "/code/shop"}
-    answer = {"session": None, "ended": ended, "decisions": []}
+    answer: dict[str, object] = {"session": None, "ended": ended, "decisions": []}
     async with FakeDaemon(state, {"decisions": answer}).running() as fake:
         result = await fake.run("why", HANDLE)
 
@@ -330,7 +332,7 @@ async def test_what_clients_and_repositories_chose_stays_within_its_line(state: 
     decision = DECISION | {"client": hostile, "tool": hostile, "explanation": [f"=> /{hostile}"]}
     refused = REFUSED | {"session_id": hostile, "error": {"code": hostile, "message": hostile}}
     session = SESSION | {"working_directory": f"/{hostile}", "project_name": hostile, "given_directory": hostile}
-    answer = {"session": session, "decisions": [decision, refused]}
+    answer: dict[str, object] = {"session": session, "decisions": [decision, refused]}
 
     async with FakeDaemon(state, {"decisions": answer}).running() as fake:
         result = await fake.run("why", HANDLE)

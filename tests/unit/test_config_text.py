@@ -106,6 +106,22 @@ def test_the_json_parser_never_sees_what_would_stall_it(monkeypatch: pytest.Monk
     assert parser.given == ['{"a": 1}']
 
 
+@pytest.mark.parametrize("error", [RecursionError(), ValueError("hunter2"), tomllib.TOMLDecodeError("hunter2")])
+def test_a_parser_that_fails_in_a_way_of_its_own_says_nothing_of_the_text(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_text: str, **_options: object) -> object:
+        raise error
+
+    monkeypatch.setattr(tomllib, "loads", fail)
+    monkeypatch.setattr(json, "loads", fail)
+
+    for is_toml, problem in ((True, "is not valid TOML"), (False, "is not valid JSON")):
+        with pytest.raises(UnusableTextError) as raised:
+            parse_text("", is_toml=is_toml)
+        assert (raised.value.problem, raised.value.line) == (problem, None)
+
+
 @pytest.mark.parametrize(
     ("keys", "line"), [(("a",), 2), (("a", "b"), 4), (("a", "b", 0), 4), (("a", "(b"), 2), ((), None)]
 )

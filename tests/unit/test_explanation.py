@@ -129,9 +129,7 @@ def test_a_pin_that_holds_decides_before_all_hints() -> None:
     lines = why(replace(HANDED, hints=(META,)), PIN)
 
     assert lines[1] == "1. pin (set_working_directory): /work/pin in project pin -> decides"
-    assert lines[-1] == (
-        "=> /work/pin, in project pin at /work/pin, by pin (set_working_directory), the word of the model"
-    )
+    assert lines[-1] == ("=> /work/pin, in project pin, by pin (set_working_directory), the word of the model")
 
 
 def test_an_argument_comes_before_the_pin() -> None:
@@ -192,10 +190,17 @@ def test_a_directory_that_no_project_owns_says_so() -> None:
     )
 
 
+def test_a_directory_below_its_project_s_root_names_the_root() -> None:
+    assert (
+        "=> /work/shop/src, in project shop at /work/shop, by"
+        in explain(at(place("/work/shop/src", project="shop", root="/work/shop")))[-1]
+    )
+
+
 def test_a_worktree_names_its_main_checkout() -> None:
     fix = place("/work/fix", project="shop", worktree_of="/work/shop")
 
-    assert "in project shop at /work/fix, a worktree of /work/shop, by" in explain(at(fix))[-1]
+    assert "in project shop, a worktree of /work/shop, by" in explain(at(fix))[-1]
 
 
 def test_a_config_that_cannot_be_used_leaves_its_place_in_no_project_and_is_told() -> None:
@@ -236,7 +241,7 @@ def test_the_short_form_says_what_was_looked_at_and_why_it_did_not_do() -> None:
 
 def test_the_short_form_of_a_decision_is_its_answer() -> None:
     assert shortened(ask(Signs(hints=(META,)))) == (
-        "/work/meta, in project meta at /work/meta, by meta (workroot/directory), the word of the client",
+        "/work/meta, in project meta, by meta (workroot/directory), the word of the client",
     )
 
 
@@ -297,7 +302,8 @@ BARRIER = Directory("/a")
         ),
         (
             finding(StopReason.OWNER, barrier=BARRIER),
-            "=> /a/b: /a belongs to another user or others may write there, which ends the search",
+            "=> /a/b: /a belongs to another user or others may write there, which ends the search unless it "
+            "is one of your trusted_directories",
         ),
         (
             finding(StopReason.REPOSITORY, repository=REPOSITORY),

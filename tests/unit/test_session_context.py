@@ -867,10 +867,10 @@ async def test_the_time_of_last_use_is_written_behind(living_world: World) -> No
 IN_TOOL = Signs(hints=(Hint(Source.CONNECTOR, "working directory", "/work/tool"),))
 
 
-async def test_a_question_about_a_directory_makes_no_project_known(manager: SessionContextManager) -> None:
+async def test_a_project_that_was_asked_about_can_be_named_from_then_on(manager: SessionContextManager) -> None:
     await manager.resolve(ADA, Signs(directory="/work/tool"))
 
-    assert manager.projects.known(ADA) == []
+    assert [project.name for project in manager.projects.known(ADA)] == ["tool"]
 
 
 async def test_a_new_project_is_kept_before_it_is_named(world: World, manager: SessionContextManager) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
 
 import click
 
 from workroot.cli.output import json_option, print_json, print_note
 from workroot.cli.paths import absolute
 from workroot.cli.tables import print_facts
+from workroot.core.projects import Directory
 from workroot.errors import ConfirmationError
 
 __all__ = ["init"]
@@ -39,7 +42,9 @@ def init(directory: str | None, name: str | None, yes: bool, is_schema: bool, as
     from workroot.project_init import init_project
     from workroot.settings import load_settings
 
-    settings, rules = load_settings(), rules_of_this_process()
+    settings = load_settings()
+    trusted = tuple(Directory(os.path.realpath(one)) for one in settings.trusted_directories)
+    rules = replace(rules_of_this_process(), trusted=trusted)
     made = init_project(
         absolute(directory),
         look=ProjectFinder(_NO_NAMESPACE, rules=rules, config_names=settings.config_names).explain_now,

@@ -140,16 +140,16 @@ def _ask(
     say()
     say(f"It asks for: {summary(config)}. All of it is shown above.")
     say("Servers and commands run as you, with all that you may do. Files that they use are not checked.")
-    click.echo("Allow this very content? [y/N] ", nl=False, err=is_on_stderr)
-    if _answer() not in ("y", "yes"):
+    if _answer_to("Allow this very content? [y/N] ", is_on_stderr=is_on_stderr) not in ("y", "yes"):
         raise TrustError(f"{place.config_path} was not allowed; nothing was changed")
 
 
-def _answer() -> str:
-    """Return the line that is typed now, in lower case; what was typed before the question does not count."""
+def _answer_to(question: str, *, is_on_stderr: bool) -> str:
+    """Return the line that is typed from now on, in lower case; what was typed before does not count."""
     import termios
 
     termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    click.echo(question, nl=False, err=is_on_stderr)
     return sys.stdin.readline().strip().lower()
 
 

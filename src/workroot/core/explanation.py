@@ -61,7 +61,8 @@ _ENDED = {
     StopReason.REPOSITORY: "a version-control root ends the search",
     StopReason.FILESYSTEM_ROOT: "this is the top of the file system",
     StopReason.MOUNT: "{barrier} is on another device, which ends the search",
-    StopReason.OWNER: "{barrier} belongs to another user or others may write there, which ends the search",
+    StopReason.OWNER: "{barrier} belongs to another user or others may write there, which ends the search unless it "
+    "is one of your trusted_directories",
     StopReason.HOME: "the home directory ends the search",
     StopReason.DEPTH: "the search ends after so many levels",
 }
@@ -178,7 +179,8 @@ def _project_of(place: Place, limit: int) -> str:
     project = place.project
     if project is not None:
         of = f", a worktree of {_path(project.worktree_of, limit)}" if project.worktree_of is not None else ""
-        return f"in project {_name(project.name)} at {_path(project.root, limit)}{of}"
+        at = f" at {_path(project.root, limit)}" if project.root != place.directory else ""
+        return f"in project {_name(project.name)}{at}{of}"
     if place.config_error is not None:
         return "in no project, because the nearest config cannot be used"
     return "in no project" if place.config_path is not None else "which no project owns"

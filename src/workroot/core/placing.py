@@ -147,7 +147,7 @@ def _named(
         return _Named(project_id=own.project_id if own is not None else local, name=config.name)
     rivals = rivals_of(finding, identities)
     if any(still_claims(rival) for rival in rivals):
-        conflict = _CONFLICT.format(config.project_id, found.path)
+        conflict = _CONFLICT.format(config.project_id, found.path, found.root)
         return _Named(project_id=local, name=config.name, warnings=(conflict,))
     displaced = tuple(replace(gone, project_id=_local_id(namespace, gone.key), is_joined=False) for gone in rivals)
     return _Named(project_id=config.project_id, name=config.name, displaced=displaced)
@@ -222,7 +222,7 @@ def _join(top: Directory, below: str) -> Directory:
 
 _CONFLICT = (
     "id_conflict: another repository has the id {} that {} claims, and had it first, so this project has an id of "
-    "its own; if the two are one project, run `workroot projects join` here, else give this one another id"
+    "its own; if the two are one project, run `workroot projects join` in {}, else give this one another id"
 )
 _MISSING = "the config of the project in {} is missing; the project keeps the id and the name that it had"
 _IGNORED = "`{}` in {} is the user's to set, not a project's; it was ignored"

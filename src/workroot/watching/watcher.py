@@ -1,0 +1,229 @@
+"""One watcher for all projects: it pushes what changed, and goes on when watching fails.
+
+Watchers lose events: queues overflow, directories are recreated, limits are reached. So whatever no watch tells of
+is looked at in intervals, everything is looked at again after each change of the watch, and a watch that fails
+makes changes late, never lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import checkpoint
+
+from workroot.core.projects import CONFIG_NAMES
+from workroot.watching.looks import Look, Looks
+from workroot.watching.thread import Plan, WatchFunction, WatchThread, is_watchable, watch_files
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from anyio.abc import TaskGroup
+
+__all__ = ["Watcher"]
+
+logger = logging.getLogger(__name__)
+
+_SLICE = 64  # looks per turn of the event loop: half a millisecond
+
+
+class Watcher:
+    """Tells which directories may have changed. One thread and one inotify instance; none while nothing is wished.
+
+    Args:
+        config_names: where configs are, relative to a project root.
+        most: how many directories are watched; further ones are looked at every *poll_seconds*.
+        rearm_seconds: how long a watch is left alone at least: a change of what is wished replaces it.
+        check_seconds: how often everything is looked at, for events that were lost.
+        poll_seconds: how often that is looked at which cannot be watched, up to *most* directories at a time.
+        retry_seconds: how long to go without a watch after it failed; one that lasts as long is trusted again.
+        watch_function: does the watching.
+        sleep: waits for seconds; what the intervals are kept by.
+        now_ns: the clock that stamps files.
+    """
+
+    def __init__(
+        self,
+        *,
+        config_names: Sequence[str] = CONFIG_NAMES,
+        most: int = 2048,
+        rearm_seconds: float = 0.2,
+        check_seconds: float = 30.0,
+        poll_seconds: float = 1.0,
+        retry_seconds: float = 60.0,
+        watch_function: WatchFunction = watch_files,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._most, self._watch_function, self._sleep = most, watch_function, sleep
+        self._rearm_seconds, self._check_seconds = rearm_seconds, check_seconds
+        self._poll_seconds, self._retry_seconds = poll_seconds, retry_seconds
+        self._looks = Looks(config_names, now_ns)
+        self._wished: dict[str, None] = {}  # a set that keeps its order
+        self._plan: Plan | None = None  # None: nothing is watched, everything is polled
+        self._rearm = anyio.Event()
+        self._proof: anyio.CancelScope | None = None  # while a new watch has to show that it lasts
+        self._is_trusted, self._is_failure_said, self._is_limit_said = True, False, False
+        self._on_change: Callable[[frozenset[str]], None] = lambda _: None
+
+    def watch(self, directories: Iterable[str]) -> None:
+        """Watch these from now on, and no others. Cheap; may be called at any time in the event loop.
+
+        Directories that were not watched before are told once as changed: whoever looked at them looked earlier.
+
+        Args:
+            directories: absolute, symlinks resolved, on local mounts, the most important ones first; need not exist.
+        """
+        wished = dict.fromkeys(directories)
+        if wished.keys() != self._wished.keys():
+            self._wished = wished
+            self._looks.keep_only(wished)
+            self._rearm.set()
+
+    async def run(self, on_change: Callable[[frozenset[str]], None]) -> None:
+        """Call *on_change* with directories that may have changed, until cancelled.
+
+        Args:
+            on_change: called in the event loop; what it raises is logged.
+        """
+        self._on_change, self._plan, self._proof = on_change, None, None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._check)
+            tasks.start_soon(self._poll)
+            await self._keep_watching(tasks)
+
+    async def _keep_watching(self, tasks: TaskGroup) -> None:
+        thread = anyio.CapacityLimiter(1)  # not one of the threads that others share
+        while True:
+            self._rearm = anyio.Event()
+            if not self._wished:
+                self._plan = None
+                await self._rearm.wait()
+                continue
+            failure, was_in_force = await self._watch_once(tasks, thread)
+            if failure is not None:
+                await self._take_failure(failure, was_in_force=was_in_force)
+
+    async def _watch_once(self, tasks: TaskGroup, limiter: anyio.CapacityLimiter) -> tuple[str | None, bool]:
+        """Watch what is wished now until that changes; return what went wrong, and if it did so while in force."""
+        in_force = anyio.Event()
+
+        def begin(plan: Plan) -> None:
+            self._plan = plan
+            in_force.set()
+            self._say_left_out(plan)
+            if not self._is_trusted and self._proof is None:
+                self._proof = anyio.CancelScope()
+                tasks.start_soon(self._prove, self._proof)
+
+        watch = WatchThread(
+            tuple(self._wished), most=self._most, watch=self._watch_function, in_force=begin, told=self._take
+        )
+        async with anyio.create_task_group() as helpers:
+            helpers.start_soon(self._compare_once, in_force)
+            helpers.start_soon(self._stop_when_due, watch)
+            failure = await anyio.to_thread.run_sync(watch.run, limiter=limiter)
+            helpers.cancel_scope.cancel()
+        return failure, in_force.is_set()
+
+    async def _stop_when_due(self, watch: WatchThread) -> None:
+        try:
+            await anyio.sleep(self._rearm_seconds)
+            await self._rearm.wait()
+        finally:
+            watch.stop()  # cancelled or not: `run_sync` waits for the thread
+
+    async def _compare_once(self, in_force: anyio.Event) -> None:
+        await in_force.wait()
+        await self._compare(tuple(self._wished))  # what happened while nothing was watched
+
+    def _take(self, changed: frozenset[str], came_or_went: bool) -> None:
+        """Report what a watch tells."""
+        for count, directory in enumerate(changed):
+            if count < _SLICE:
+                self._looks.look(directory)  # so that it is not reported a second time
+            else:
+                self._looks.forget(directory)
+        self._report(changed)
+        if came_or_went:
+            self._rearm.set()
+
+    async def _take_failure(self, failure: str, *, was_in_force: bool) -> None:
+        if self._proof is not None:
+            self._proof.cancel()
+            self._proof = None
+        if self._is_trusted and was_in_force:
+            logger.debug("file watching is begun anew after a failure: %s", failure)
+            self._is_trusted = False
+            return
+        self._is_trusted, self._plan = False, None
+        if not self._is_failure_said:
+            self._is_failure_said = True
+            logger.warning(
+                "file watching fails (%s): directories are looked at every %g seconds, and watching is tried again",
+                failure,
+                self._poll_seconds,
+            )
+        await self._sleep(self._retry_seconds)
+
+    async def _prove(self, proof: anyio.CancelScope) -> None:
+        """Trust watching again when it has worked for a while: one that dies again and again is said once."""
+        with proof:
+            await self._sleep(self._retry_seconds)
+            self._is_trusted, self._proof = True, None
+            if self._is_failure_said:
+                self._is_failure_said = False
+                logger.info("file watching works again")
+
+    async def _check(self) -> None:
+        while True:
+            await self._sleep(self._check_seconds)
+            if self._plan is not None and await self._compare(self._plan.watched):
+                self._rearm.set()  # it did not tell: it may be deaf
+
+    async def _poll(self) -> None:
+        begin = 0
+        while True:
+            await self._sleep(self._poll_seconds)
+            plan = self._plan
+            polled = tuple(self._wished) if plan is None else plan.waiting + plan.left_out
+            begin = begin if begin < len(polled) else 0
+            changed = await self._compare(polled[begin : begin + self._most])
+            begin += self._most
+            if plan is not None and any(is_watchable(each) for each in changed.intersection(plan.waiting)):
+                self._rearm.set()
+
+    async def _compare(self, directories: Sequence[str]) -> set[str]:
+        """Look at directories and report what changed; return those which did so since an earlier look."""
+        changed = set()
+        for begin in range(0, len(directories), _SLICE):
+            looks = {
+                each: self._looks.look(each) for each in directories[begin : begin + _SLICE] if each in self._wished
+            }
+            changed.update(each for each, look in looks.items() if look is Look.OTHER)
+            self._report(frozenset(each for each, look in looks.items() if look is not Look.SAME))
+            await checkpoint()
+        return changed
+
+    def _report(self, directories: frozenset[str]) -> None:
+        wished = directories.intersection(self._wished)
+        if not wished:
+            return
+        try:
+            self._on_change(wished)
+        except Exception:  # a boundary: whoever is told must not end the watching
+            logger.exception("a change of %d directories was not taken up", len(wished))
+
+    def _say_left_out(self, plan: Plan) -> None:
+        if plan.left_out and not self._is_limit_said:
+            self._is_limit_said = True
+            logger.warning(
+                "%d directories are watched, which is the limit; further ones (%d now) are looked at every %g seconds",
+                len(plan.watched),
+                len(plan.left_out),
+                self._poll_seconds,
+            )
