@@ -9,8 +9,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from workroot import __version__
-from workroot.core.explanation import explain
 from workroot.core.sessions import SessionId
+from workroot.decision_rows import decision_row, pinned_row
 from workroot.decisions import SessionUnclearError, whole_session_id
 from workroot.errors import ClosedSessionError, ExpiredSessionError, SessionError, WorkrootError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from workroot.core.projects import KnownProject
     from workroot.core.sessions import Owner, SessionContext
-    from workroot.decisions import Decision, DecisionLog
+    from workroot.decisions import DecisionLog
     from workroot.session_context import SessionContextManager
 
 __all__ = ["Control", "UnknownCommandError"]
@@ -105,7 +105,7 @@ class Control:
         last = _MOST_DECISIONS if last is None else min(last, _MOST_DECISIONS)
         if session is None:
             found = self._decisions.of_owner(self._owner, client=client, last=last)
-            return {"decisions": [_decision(each) for each in found]}
+            return {"decisions": [decision_row(each) for each in found]}
         live = {each.session_id: each for each in self._sessions.all_sessions() if each.owner == self._owner}
         ended = None
         try:
@@ -117,9 +117,9 @@ class Control:
         now = live.get(SessionId(session_id))
         found = self._decisions.of_owner(self._owner, client=client, session_id=session_id, last=last)
         return {
-            "session": _pinned(now, self._session(now)) if now is not None else None,
+            "session": pinned_row(now, self._session(now)) if now is not None else None,
             "ended": ended if now is not None else ended or self._ending_of(session_id),
-            "decisions": [_decision(each) for each in found],
+            "decisions": [decision_row(each) for each in found],
         }
 
     def _ending_of(self, session_id: str) -> dict[str, Any] | None:
@@ -177,75 +177,3 @@ def _project(project: KnownProject) -> dict[str, Any]:
         "worktree_of": project.worktree_of,
         "seen_at": project.seen_at,
     }
-
-
-def _pinned(session: SessionContext, row: dict[str, Any]) -> dict[str, Any]:
-    """Return a session's row with what its pin remembers."""
-    signs = [{"sign": each.sign, "directory": each.directory, "agreed": each.agreed} for each in session.signs]
-    return {**row, "project_name": session.project_name, "signs": signs}
-
-
-def _decision(decision: Decision) -> dict[str, Any]:
-    asked = {"at": decision.at, "client": decision.client, "tool": decision.tool, "session_id": decision.session_id}
-    resolution = decision.resolution
-    if resolution is None:
-        code, message = decision.error or ("", "")
-        return {**asked, "outcome": "refused", "error": {"code": code, "message": message}} | _NOTHING_DECIDED
-    place, before = resolution.place, resolution.previous
-    project = place.project if place else None
-    return {
-        **asked,
-        "outcome": resolution.outcome,
-        "error": None,
-        "directory": place.directory if place else None,
-        "project": {"id": project.project_id, "name": project.name, "root": project.root} if project else None,
-        "source": resolution.source,
-        "detail": resolution.detail,
-        "authority": resolution.authority,
-        "warnings": list(resolution.warnings),
-        "alternatives": [
-            {"directory": each.directory, "source": each.source, "detail": each.detail, "project": each.project}
-            for each in resolution.alternatives
-        ],
-        "skipped": [
-            {"directory": each.directory, "source": each.source, "detail": each.detail, "reason": each.reason}
-            for each in resolution.skipped
-        ],
-        "steps": [
-            {
-                "source": each.source,
-                "detail": each.detail,
-                "directory": each.directory,
-                "verdict": each.verdict,
-                "reason": each.reason,
-                "project": each.project,
-            }
-            for each in resolution.steps
-        ],
-        "explanation": list(explain(resolution)),
-        "previous": (
-            {
-                "directory": before.working_directory,
-                "project_id": before.project_id,
-                "project_root": before.project_root,
-                "revision": before.revision,
-            }
-            if before
-            else None
-        ),
-    }
-
-
-_NOTHING_DECIDED: dict[str, Any] = {
-    "directory": None,
-    "project": None,
-    "source": None,
-    "detail": None,
-    "authority": None,
-    "warnings": [],
-    "alternatives": [],
-    "skipped": [],
-    "steps": [],
-    "explanation": [],
-    "previous": None,
-}

@@ -20,6 +20,8 @@ import anyio
 from anyio.abc import SocketListener, TaskStatus
 
 from workroot import rendezvous
+from workroot.auto_switching import switch_automatically
+from workroot.client_profiles import client_profiles
 from workroot.clock import SystemClock
 from workroot.control import Control
 from workroot.core.identities import Identities
@@ -35,6 +37,7 @@ from workroot.storage.sqlite import open_sqlite_store
 from workroot.transports.http_port import bind_port
 from workroot.transports.streamable_http import serve_http
 from workroot.transports.unix_socket import UnixSocketTransport, bind_unix_socket
+from workroot.watching import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -95,7 +98,9 @@ async def _serve(settings: Settings, ready_fd: int | None) -> None:
         await tasks.start(_stop_on_signal, parts.stopping)
         parts.face.subscriptions.serve(tasks)
         parts.sessions.events.subscribe(parts.face.subscriptions.publish)
-        address = await _start_http(settings, parts, tasks) if settings.http else None
+        tasks.start_soon(switch_automatically, parts.sessions, Watcher(config_names=settings.config_names))
+        http = anyio.CancelScope()
+        address = await _start_http(settings, parts, tasks, http) if settings.http else None
         listener, transport = await _start_unix_socket(settings, parts, tasks, address)
         logger.info("serving, pid %d", os.getpid())
         if ready_fd is not None:
@@ -104,7 +109,8 @@ async def _serve(settings: Settings, ready_fd: int | None) -> None:
         await parts.stopping.wait()
 
         logger.info("stopping")
-        await listener.aclose()  # 1. no new clients
+        await listener.aclose()  # 1. no new clients; over HTTP all of this happens beside, in the same order
+        http.cancel()
         parts.face.subscriptions.close()  # 2. listen streams end with their result
         with anyio.move_on_after(settings.drain_seconds):
             await transport.wait_idle()  # 3. requests in flight may finish, and their answers arrive
@@ -117,6 +123,7 @@ async def _serve(settings: Settings, ready_fd: int | None) -> None:
 async def _open_parts(settings: Settings) -> AsyncIterator[_Parts]:
     """Open what keeps the state, and build what answers from it."""
     clock, decisions = SystemClock(), DecisionLog()
+    client_profiles()  # read now, so that no call waits for it
     async with open_sqlite_store(settings.database_path) as store:
         state, identities = await store.load(), Identities()
         finder = ProjectFinder(state.namespace, identities=identities, config_names=settings.config_names)
@@ -166,16 +173,17 @@ async def _start_unix_socket(
     return listener, transport
 
 
-async def _start_http(settings: Settings, parts: _Parts, tasks: TaskGroup) -> str:
+async def _start_http(settings: Settings, parts: _Parts, tasks: TaskGroup, scope: anyio.CancelScope) -> str:
     async def run(*, task_status: TaskStatus[str]) -> None:
-        await serve_http(
-            parts.face,
-            listener=bind_port(settings.state_directory, settings.http_port),
-            tokens=TokenFile(settings.token_path),
-            drain_seconds=settings.drain_seconds,
-            connected=parts.sessions.connected,
-            task_status=task_status,
-        )
+        with scope:
+            await serve_http(
+                parts.face,
+                listener=bind_port(settings.state_directory, settings.http_port),
+                tokens=TokenFile(settings.token_path),
+                drain_seconds=settings.drain_seconds,
+                connected=parts.sessions.connected,
+                task_status=task_status,
+            )
 
     url: str = await tasks.start(run)
     return url

@@ -44,7 +44,7 @@ class Refusal:
     problem: str
 
 
-class MagicLinkError(Exception):
+class MagicLinkError(OSError):
     """A way leads through a link of `/proc`, which stands for something else in every process.
 
     Attributes:
@@ -53,7 +53,7 @@ class MagicLinkError(Exception):
 
     def __init__(self, link: str) -> None:
         self.link = link
-        super().__init__(link)
+        super().__init__(errno.ELOOP, os.strerror(errno.ELOOP), link)
 
 
 def all_hold(proofs: tuple[Proof, ...]) -> bool:
@@ -72,7 +72,7 @@ class Evidence:
 
     Attributes:
         is_settled: what was seen cannot have changed since without leaving another identity.
-        touched: the mounts that may hang and were touched.
+        touched: the mounts that may hang and were touched, in that order.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Evidence:
         self._mounts, self._touch = mounts, touch
         self._bytes_left = max_read_bytes
         self.is_settled = True
-        self.touched: set[Mount] = set()
+        self.touched: dict[Mount, None] = {}
 
     @property
     def proofs(self) -> tuple[Proof, ...]:
@@ -253,7 +253,7 @@ class Evidence:
         if (mount := self._mounts.touched_by(path)) is not None:
             if self._touch is not None:
                 self._touch(mount)
-            self.touched.add(mount)
+            self.touched[mount] = None
 
     def _target_of(self, link: str) -> str:
         if self._mounts.is_magic(link):

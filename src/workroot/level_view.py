@@ -52,22 +52,34 @@ class LevelView:
         self._look_into(level)
         for name in self._config_names:
             path = f"{level.rstrip('/')}/{name}"
-            holder = os.path.dirname(path)
-            try:
-                kind = stat.S_IFMT(self._evidence.identify(holder).st_mode)
-            except (FileNotFoundError, NotADirectoryError):
+            holder = self._holder(level, name)
+            if holder is None:
                 continue
-            except OSError as error:
-                return _unusable(level, path, _cannot_be_read(error))
-            if kind == stat.S_IFLNK:
-                return _unusable(level, path, "lies behind a symbolic link, which is not followed")
-            if kind != stat.S_IFDIR:
-                continue
-            self._evidence.rest_on(holder)
+            if isinstance(holder, ConfigProblem):
+                return FoundConfig(root=level, path=path, content=holder)
             found = self._config_in(level, path)
             if found is not None:
                 return found
         return None
+
+    def _holder(self, level: Directory, name: str) -> str | ConfigProblem | None:
+        """Return the directory where a config may lie; None if there is none. No link leads there."""
+        holder = level.rstrip("/")
+        for part in name.split("/")[:-1]:
+            holder = f"{holder}/{part}"
+            try:
+                kind = stat.S_IFMT(self._evidence.identify(holder).st_mode)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as error:
+                return ConfigProblem(path=f"{level.rstrip('/')}/{name}", problem=_cannot_be_read(error))
+            if kind == stat.S_IFLNK:
+                problem = "lies behind a symbolic link, which is not followed"
+                return ConfigProblem(path=f"{level.rstrip('/')}/{name}", problem=problem)
+            if kind != stat.S_IFDIR:
+                return None
+            self._evidence.rest_on(holder)
+        return holder or "/"
 
     def _look_into(self, level: Directory) -> None:
         self._evidence.identify(level)

@@ -8,36 +8,19 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from trees import CONFIG, NAMESPACE, NOBODY, CountingClock, git, make_config, make_git_repository, needs_root, owner
 
-from workroot.core.projects import Directory, Place, Project, StopReason
+from workroot.core.projects import Directory, StopReason
 from workroot.errors import DirectoryError
 from workroot.project_finder import ProjectFinder, rules_of_this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-NAMESPACE = "6f1d6a3e-52a4-4b0c-9a53-0e6f0c1de111"
-CONFIG = '# a config\nversion = "1.0"\n[project]\nname = "{}"\n'
-JSON_CONFIG = '{{"version": "1.0", "project": {{"name": "{}"}}}}'
-NOBODY = 65534
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
-
-
-class CountingClock:
-    """The system's clock, *ahead_seconds* ahead; a finder asks it once a search."""
-
-    def __init__(self, ahead_seconds: float = 0) -> None:
-        self.searches, self._ahead_ns = 0, int(ahead_seconds * 1e9)
-
-    def __call__(self) -> int:
-        self.searches += 1
-        return time.time_ns() + self._ahead_ns
 
 
 @pytest.fixture
@@ -53,38 +36,6 @@ def finder(clock: CountingClock) -> ProjectFinder:
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     return tmp_path.resolve()
-
-
-def make_config(top: Path, name: str = "p", config_name: str = ".workroot/config.toml") -> Path:
-    path = top / config_name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text((CONFIG if path.suffix == ".toml" else JSON_CONFIG).format(name))
-    return path
-
-
-def owner(place: Place) -> Project:
-    assert place.project is not None, place
-    return place.project
-
-
-def git(directory: Path, *arguments: str) -> None:
-    settings = ("user.name=Ada", "user.email=ada@example.org", "protocol.file.allow=always", "init.defaultBranch=main")
-    options = [word for setting in settings for word in ("-c", setting)]
-    environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
-    subprocess.run(
-        ["git", "-C", str(directory), *options, *arguments],
-        check=True,
-        capture_output=True,
-        env=environment,
-        timeout=60,
-    )
-
-
-def make_git_repository(top: Path) -> Path:
-    top.mkdir(parents=True)
-    git(top, "init")
-    git(top, "commit", "--allow-empty", "-m", "first")
-    return top
 
 
 # The directory that was given
@@ -379,7 +330,7 @@ def test_the_rules_know_the_home_of_this_process(base: Path, monkeypatch: pytest
 
 
 def test_the_search_does_not_leave_a_mount(finder: ProjectFinder) -> None:
-    place = finder.find_now("/proc/self")
+    place = finder.find_now("/proc/sys")
 
     assert (place.stop, place.stopped_at, place.project) == (StopReason.MOUNT, "/proc", None)
 
@@ -494,7 +445,7 @@ def test_a_worktree_whose_main_checkout_is_gone_keeps_its_id_and_its_root(base: 
 
     shutil.rmtree(repository)
 
-    assert finder.find_now(f"{base}/feature") == before
+    assert finder.find_now(f"{base}/feature").project == before.project
 
 
 @pytest.mark.parametrize(
@@ -594,6 +545,7 @@ def test_a_directory_that_is_shared_from_now_on_gets_the_id_of_the_others(base: 
     main = owner(finder.find_now(f"{base}/main"))
     assert owner(finder.find_now(f"{base}/other")).project_id != main.project_id
 
+    (private / "gitdir").write_text(f"{base}/other/.git\n")
     (private / "commondir").write_text("../..\n")
 
     assert owner(finder.find_now(f"{base}/other")).project_id == main.project_id

@@ -132,10 +132,10 @@ class Terminal:
 
     @property
     def shown(self) -> str:
-        return self._seen.decode().replace("\r\n", "\n")
+        return self._seen.decode(errors="replace").replace("\r\n", "\n")
 
     def type(self, text: str) -> None:
-        os.write(self._descriptor, text.encode())
+        os.write(self._descriptor, text.encode(errors="surrogateescape"))
 
     def read_until(self, text: str) -> None:
         deadline = time.monotonic() + DEADLINE_SECONDS
@@ -214,7 +214,7 @@ def test_what_was_allowed_is_not_asked_for_again_until_it_changes(user: User) ->
     assert user.verdict(root) is Verdict.ALLOWED
 
 
-@pytest.mark.parametrize("answer", ["n\n", "\n", "no\n", "yes please\n", "Y?\n", "\x04"])
+@pytest.mark.parametrize("answer", ["n\n", "\n", "no\n", "yes please\n", "Y?\n", "\x04", "\udcff\n"])
 def test_any_other_answer_than_yes_allows_nothing(user: User, answer: str) -> None:
     root = user.project("shop")
 

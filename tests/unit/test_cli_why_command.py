@@ -319,6 +319,16 @@ async def test_a_directory_that_exists_is_no_session(
     assert json.loads(result.stdout)["directory"] == str(tmp_path / "wr_abcdefgh")
 
 
+def test_the_trusted_directories_of_the_settings_are_told(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (state / "config.toml").write_text(f'trusted_directories = ["{tmp_path}"]')
+
+    result = run_cli("why", str(tmp_path / "shop"), state=state)
+
+    assert f"1. {tmp_path}/shop: nothing (in one of your trusted_directories" in result.stdout
+    assert f"3. {tmp_path.parent}: nothing\n" in result.stdout
+
+
 def test_a_path_may_say_that_it_is_no_session(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 

@@ -8,12 +8,13 @@ import pytest
 
 from fakes import place
 from workroot.core.answer import Alternative, Outcome, Resolution, Step, Verdict
-from workroot.core.discovery import Finding, FoundConfig
-from workroot.core.explanation import explain, explain_walk, shortened
+from workroot.core.discovery import Finding, FoundConfig, Rules
+from workroot.core.explanation import explain, shortened
 from workroot.core.projects import ConfigProblem, Directory, Place, ProjectConfig, Repository, StopReason
 from workroot.core.resolution import Around, decide, directories_of
 from workroot.core.sessions import Alias, Owner, PinnedSign, SessionContext, SessionId
 from workroot.core.signs import Authority, Hint, Roots, RootsAnswer, Signs, Source
+from workroot.core.walk import explain_walk
 from workroot.errors import DirectoryError
 
 HANDLE = SessionId("wr_7Hq2kQ9-vXzLw_3bNf5TgYcD")
@@ -331,6 +332,21 @@ def test_each_level_is_told_with_what_was_found_there() -> None:
     assert explain_walk(finding(StopReason.REPOSITORY, repository=worktree))[:-1] == (
         "1. /a/b/c: nothing",
         "2. /a/b: a version-control root, a worktree of /main",
+    )
+
+
+def test_a_bare_repository_is_called_so() -> None:
+    bare = replace(REPOSITORY, common_directory=REPOSITORY.root)
+
+    assert "2. /a/b: a bare repository" in explain_walk(finding(StopReason.REPOSITORY, repository=bare))
+
+
+def test_a_level_in_a_trusted_directory_is_called_so() -> None:
+    rules = Rules(user_id=1000, trusted=(Directory("/a/b/c"),))
+
+    assert explain_walk(finding(StopReason.HOME), rules)[:-1] == (
+        "1. /a/b/c: nothing (in one of your trusted_directories: its owner does not count)",
+        "2. /a/b: nothing",
     )
 
 

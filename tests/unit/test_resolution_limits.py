@@ -20,7 +20,7 @@ from workroot.errors import DirectoryError, MoveRefusedError, ProjectNeededError
 
 HOME = "/home/ada"
 SHOP, BLOG = place("/shop", project="shop"), place("/blog", project="blog")
-PLACES = {
+PLACES: dict[str, Place] = {
     each.directory: each for each in (SHOP, BLOG, place("/code"), place("/shop/src", project="shop", root="/shop"))
 }
 

@@ -49,14 +49,15 @@ def explain_directory(directory: str, *, as_json: bool) -> None:
     """
     from uuid import UUID
 
-    from workroot.core.explanation import explain_walk
     from workroot.core.placing import place_of
-    from workroot.project_finder import ProjectFinder
+    from workroot.core.walk import explain_walk
+    from workroot.project_finder import ProjectFinder, rules_of_this_process
     from workroot.settings import load_settings
     from workroot.trust_store import TrustStore
 
     settings = load_settings()
-    finding = ProjectFinder(_NO_NAMESPACE, config_names=settings.config_names).explain_now(directory)
+    rules = rules_of_this_process(settings.trusted_directories)
+    finding = ProjectFinder(_NO_NAMESPACE, rules=rules, config_names=settings.config_names).explain_now(directory)
     place = place_of(finding, directory, UUID(_NO_NAMESPACE))
     project = place.project
     root = project.root if project is not None else _kept_root(finding)
@@ -70,7 +71,7 @@ def explain_directory(directory: str, *, as_json: bool) -> None:
             f"the config claims the id {claimed}, and the daemon knows this project by {known.project_id}: another "
             f"project had that id first, or the config was changed since somebody last worked here"
         )
-    walk = explain_walk(finding)
+    walk = explain_walk(finding, rules)
     if as_json:
         print_json(_document(finding, place, known, warnings, walk))
         return

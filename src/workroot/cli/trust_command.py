@@ -140,17 +140,17 @@ def _ask(
     say()
     say(f"It asks for: {summary(config)}. All of it is shown above.")
     say("Servers and commands run as you, with all that you may do. Files that they use are not checked.")
-    if _answer_to("Allow this very content? [y/N] ", is_on_stderr=is_on_stderr) not in ("y", "yes"):
+    if _answer_to("Allow this very content? [y/N] ", is_on_stderr=is_on_stderr) not in (b"y", b"yes"):
         raise TrustError(f"{place.config_path} was not allowed; nothing was changed")
 
 
-def _answer_to(question: str, *, is_on_stderr: bool) -> str:
+def _answer_to(question: str, *, is_on_stderr: bool) -> bytes:
     """Return the line that is typed from now on, in lower case; what was typed before does not count."""
     import termios
 
     termios.tcflush(sys.stdin, termios.TCIFLUSH)
     click.echo(question, nl=False, err=is_on_stderr)
-    return sys.stdin.readline().strip().lower()
+    return sys.stdin.buffer.readline().strip().lower()  # bytes: what is typed need not be text
 
 
 def _is_terminal(stream: object) -> bool:
@@ -206,7 +206,11 @@ def _find(directory: str) -> Place:
     from workroot.project_finder import ProjectFinder
     from workroot.settings import load_settings
 
-    return ProjectFinder(_NO_NAMESPACE, config_names=load_settings().config_names).find_now(directory)
+    settings = load_settings()
+    finder = ProjectFinder(
+        _NO_NAMESPACE, config_names=settings.config_names, trusted_directories=settings.trusted_directories
+    )
+    return finder.find_now(directory)
 
 
 def _config_in(place: Place) -> tuple[ProjectConfig, TrustSubject, str]:

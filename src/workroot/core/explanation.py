@@ -1,4 +1,4 @@
-"""Decisions and searches in words, line by line: for people who ask why, and for a model whose call failed.
+"""Decisions in words, line by line: for people who ask why, and for a model whose call failed.
 
 The lines hold what clients and repositories chose, as they chose it: whoever shows them escapes them.
 """
@@ -8,16 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workroot.core.answer import Outcome, Resolution, SessionClaim, Step, Verdict
-from workroot.core.projects import ConfigProblem, StopReason
 from workroot.core.signs import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from workroot.core.discovery import Finding
-    from workroot.core.projects import Directory, Place
+    from workroot.core.projects import Place
 
-__all__ = ["explain", "explain_walk", "shortened"]
+__all__ = ["explain", "shortened"]
 
 _PATH_CHARACTERS = 1000
 _NAME_CHARACTERS = 100
@@ -55,20 +53,6 @@ _KINDS = {
     Source.PROCESS: "process",
 }
 """The kinds of signs that a call may carry, in the order in which they are believed; the pin comes second."""
-
-_ENDED = {
-    StopReason.CONFIG: "a config decides, whether it can be used or not",
-    StopReason.REPOSITORY: "a version-control root ends the search",
-    StopReason.FILESYSTEM_ROOT: "this is the top of the file system",
-    StopReason.MOUNT: "{barrier} is on another device, which ends the search",
-    StopReason.OWNER: "{barrier} belongs to another user or others may write there, which ends the search unless it "
-    "is one of your trusted_directories",
-    StopReason.HOME: "the home directory ends the search",
-    StopReason.DEPTH: "the search ends after so many levels",
-}
-
-
-# A decision
 
 
 def explain(resolution: Resolution) -> tuple[str, ...]:
@@ -184,42 +168,6 @@ def _project_of(place: Place, limit: int) -> str:
     if place.config_error is not None:
         return "in no project, because the nearest config cannot be used"
     return "in no project" if place.config_path is not None else "which no project owns"
-
-
-# A search
-
-
-def explain_walk(finding: Finding) -> tuple[str, ...]:
-    """Return each level of a search with what was found there, nearest first, and last why it ended."""
-    lines = [f"{level}: {_seen_at(finding, level)}" for level in finding.levels]
-    if finding.barrier is not None:
-        lines.append(f"{finding.barrier}: not looked into")
-    numbered = [f"{number}. {line}" for number, line in enumerate(lines, start=1)]
-    return (*numbered, f"=> {finding.stopped_at}: {_ended(finding)}")
-
-
-def _seen_at(finding: Finding, level: Directory) -> str:
-    config, repository = finding.config, finding.repository
-    seen = []
-    if config is not None and level == config.root:
-        name = f"the config {config.path.removeprefix(level.rstrip('/') + '/')}"
-        problem = config.content if isinstance(config.content, ConfigProblem) else None
-        seen.append(f"{name} cannot be used: {_fault(problem)}" if problem else f"{name} is the project's")
-    if repository is not None and level == repository.root:
-        of = f", a worktree of {repository.main_root}" if repository.main_root else ""
-        seen.append(f"a version-control root{of}")
-    is_above_config = config is not None and len(level) < len(config.root)
-    return " and ".join(seen) or ("not a version-control root" if is_above_config else "nothing")
-
-
-def _fault(problem: ConfigProblem) -> str:
-    where = [f"line {problem.line}"] if problem.line is not None else []
-    where += [problem.field] if problem.field is not None else []
-    return ": ".join([*([", ".join(where)] if where else []), problem.problem])
-
-
-def _ended(finding: Finding) -> str:
-    return _ENDED[finding.stop].format(barrier=finding.barrier)
 
 
 # Words

@@ -225,4 +225,4 @@ _CONFLICT = (
     "its own; if the two are one project, run `workroot projects join` in {}, else give this one another id"
 )
 _MISSING = "the config of the project in {} is missing; the project keeps the id and the name that it had"
-_IGNORED = "`{}` in {} is the user's to set, not a project's; it was ignored"
+_IGNORED = "{} in {} has no effect"

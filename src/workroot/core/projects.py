@@ -103,7 +103,7 @@ class ProjectConfig:
         commands: programs by name, as the project wants them run; withheld likewise.
         servers: MCP servers to start; withheld likewise.
         digest: SHA-256 of the file's bytes, in hex; empty if there was no file.
-        ignored: fields that a project's file cannot set, although it tries.
+        ignored: fields that have no effect although somebody may count on them, each with the reason.
     """
 
     name: str

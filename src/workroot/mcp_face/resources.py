@@ -20,7 +20,7 @@ from mcp_types import (
 
 from workroot.core.projects import KnownProject
 from workroot.errors import SessionError
-from workroot.escaping import escaped
+from workroot.escaping import escaped, shown
 from workroot.mcp_face.answers import project_row
 from workroot.mcp_face.evidence import peer_of
 
@@ -125,6 +125,7 @@ def _session(session: SessionContext) -> dict[str, object]:
         "config_path": session.config_path,
         "project_id": session.project_id,
         "project_root": session.project_root,
+        "project_name": shown(session.project_name) if session.project_name is not None else None,
         "set_at": session.set_at,
         "last_used": session.last_used,
         "revision": session.revision,

@@ -29,7 +29,7 @@ class Bell(Protocol):
 
 
 WatchFunction = Callable[[Sequence[str], Bell], Generator[set[tuple[Change, str]], None, None]]
-"""Watches directories, not what is below them, until the bell is set; yields what changed; raises if it cannot go on."""
+"""Watches directories, not what is below them, until the bell is set; yields what changed, raises if it cannot."""
 
 
 def watch_files(directories: Sequence[str], bell: Bell) -> Generator[set[tuple[Change, str]], None, None]:
@@ -70,7 +70,9 @@ class Plan:
     @classmethod
     def of(cls, directories: Iterable[str], most: int) -> Plan:
         """Look at each directory; the first *most* that can be watched are."""
-        watched, waiting, left_out = [], [], []
+        watched: list[str] = []
+        waiting: list[str] = []
+        left_out: list[str] = []
         for directory in directories:
             if not is_watchable(directory):
                 waiting.append(directory)

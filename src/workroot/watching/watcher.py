@@ -124,7 +124,7 @@ class Watcher:
             tuple(self._wished), most=self._most, watch=self._watch_function, in_force=begin, told=self._take
         )
         async with anyio.create_task_group() as helpers:
-            helpers.start_soon(self._compare_once, in_force)
+            helpers.start_soon(self._catch_up, in_force)
             helpers.start_soon(self._stop_when_due, watch)
             failure = await anyio.to_thread.run_sync(watch.run, limiter=limiter)
             helpers.cancel_scope.cancel()
@@ -137,15 +137,18 @@ class Watcher:
         finally:
             watch.stop()  # cancelled or not: `run_sync` waits for the thread
 
-    async def _compare_once(self, in_force: anyio.Event) -> None:
+    async def _catch_up(self, in_force: anyio.Event) -> None:
+        """See to what happened while nothing was watched."""
         await in_force.wait()
-        await self._compare(tuple(self._wished))  # what happened while nothing was watched
+        await self._compare(tuple(self._wished))
+        if self._plan is not None:
+            await self._take_up(self._plan.waiting)
 
     def _take(self, changed: frozenset[str], came_or_went: bool) -> None:
         """Report what a watch tells."""
-        for count, directory in enumerate(changed):
+        for count, directory in enumerate(changed.intersection(self._wished)):
             if count < _SLICE:
-                self._looks.look(directory)  # so that it is not reported a second time
+                self._looks.look(directory)  # so that a comparison does not report it a second time
             else:
                 self._looks.forget(directory)
         self._report(changed)
@@ -182,8 +185,8 @@ class Watcher:
     async def _check(self) -> None:
         while True:
             await self._sleep(self._check_seconds)
-            if self._plan is not None and await self._compare(self._plan.watched):
-                self._rearm.set()  # it did not tell: it may be deaf
+            if self._plan is not None and Look.OTHER in (await self._compare(self._plan.watched)).values():
+                self._rearm.set()  # the watch did not tell: it may be deaf
 
     async def _poll(self) -> None:
         begin = 0
@@ -192,22 +195,30 @@ class Watcher:
             plan = self._plan
             polled = tuple(self._wished) if plan is None else plan.waiting + plan.left_out
             begin = begin if begin < len(polled) else 0
-            changed = await self._compare(polled[begin : begin + self._most])
+            found = await self._compare(polled[begin : begin + self._most])
             begin += self._most
-            if plan is not None and any(is_watchable(each) for each in changed.intersection(plan.waiting)):
-                self._rearm.set()
+            if plan is not None:
+                await self._take_up(tuple(found.keys() & set(plan.waiting)))
 
-    async def _compare(self, directories: Sequence[str]) -> set[str]:
-        """Look at directories and report what changed; return those which did so since an earlier look."""
-        changed = set()
+    async def _compare(self, directories: Sequence[str]) -> dict[str, Look]:
+        """Look at directories; report and return those that do not look the same as before."""
+        found: dict[str, Look] = {}
         for begin in range(0, len(directories), _SLICE):
             looks = {
                 each: self._looks.look(each) for each in directories[begin : begin + _SLICE] if each in self._wished
             }
-            changed.update(each for each, look in looks.items() if look is Look.OTHER)
-            self._report(frozenset(each for each, look in looks.items() if look is not Look.SAME))
+            changed = {each: look for each, look in looks.items() if look is not Look.SAME}
+            self._report(frozenset(changed))
+            found |= changed
             await checkpoint()
-        return changed
+        return found
+
+    async def _take_up(self, waiting: Sequence[str]) -> None:
+        """Begin a new watch if one of these directories can be watched by now."""
+        for begin in range(0, len(waiting), _SLICE):
+            if any(map(is_watchable, waiting[begin : begin + _SLICE])):
+                self._rearm.set()
+            await checkpoint()
 
     def _report(self, directories: frozenset[str]) -> None:
         wished = directories.intersection(self._wished)
