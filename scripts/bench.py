@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 
 import anyio
+from bench_projects import measure_pushes, measure_searches, rows_of
 from mcp import Client
 from mcp.client.session import ClientRequestContext
 from mcp.client.stdio import StdioServerParameters
@@ -57,11 +58,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--starts", type=int, default=15, help="starts of each program (default 15)")
     parser.add_argument("--calls", type=int, default=400, help="calls of each kind (default 400)")
+    parser.add_argument("--searches", type=int, default=2000, help="searches for a project of each kind (default 2000)")
     arguments = parser.parse_args()
     with warm_daemon() as project:
         pairs = measure_starts(project, arguments.starts)
         for era, mode in ERAS.items():
             pairs.extend(anyio.run(measure_calls, project, era, mode, arguments.calls))
+        searches = anyio.run(measure_searches, project.parent, arguments.searches)
+        environment = {"WORKROOT_HOME": os.environ["WORKROOT_HOME"]}
+        pushes = anyio.run(measure_pushes, WORKROOT, project, environment)
     table = Table(title="workroot beside a bare SDK stdio server: medians, in turns", title_justify="left")
     for column in ("what", "workroot", "bare SDK", "ratio", "aim"):
         table.add_column(column, justify="left" if column == "what" else "right")
@@ -69,6 +74,8 @@ def main() -> None:
         ours, theirs = (f"{median(series):.2f} {pair.unit}" for series in (pair.ours, pair.theirs))
         aim = f"<= {pair.limit:.2f}" if pair.limit is not None else ""
         table.add_row(pair.name, ours, theirs, f"{pair.ratio:.2f}", aim)
+    for row in rows_of(searches, pushes):
+        table.add_row(*row)
     console.print(table)
 
 

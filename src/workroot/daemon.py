@@ -37,6 +37,7 @@ from workroot.storage.sqlite import open_sqlite_store
 from workroot.transports.http_port import bind_port
 from workroot.transports.streamable_http import serve_http
 from workroot.transports.unix_socket import UnixSocketTransport, bind_unix_socket
+from workroot.trust_store import TrustStore
 from workroot.watching import Watcher
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ async def _open_parts(settings: Settings) -> AsyncIterator[_Parts]:
             identities=identities,
             state=state,
         ) as sessions:
-            face = McpFace(sessions, decisions, clock, show_recent=settings.show_recent_projects)
+            trust = TrustStore(settings.trust_path)
+            face = McpFace(sessions, decisions, trust, clock, show_recent=settings.show_recent_projects)
             yield _Parts(sessions, decisions, face, anyio.Event())
 
 

@@ -245,6 +245,14 @@ class SessionContextManager:
             if (session := self._sessions.of_alias(owner, alias)) is not None:
                 self._ledger.touch(session)
 
+    async def look(self, directory: str) -> Place:
+        """Return which project owns *directory*, as of now; nobody works there because of that.
+
+        Raises:
+            DirectoryError: it cannot be worked in.
+        """
+        return await self._places.find(directory)
+
     async def is_decided_by_meta(self, signs: Signs) -> bool:
         """Tell whether a call's `_meta` names where it works, so that no answer about roots could change that."""
         hints = [hint for hint in signs.hints if hint.source is Source.META]

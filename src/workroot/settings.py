@@ -91,6 +91,11 @@ class Settings(BaseSettings):
         """Where the hashes of the HTTP tokens are kept."""
         return self.state_directory / "tokens.json"
 
+    @property
+    def trust_path(self) -> Path:
+        """Where it is kept what the user allowed projects to ask for."""
+        return self.state_directory / "trust.json"
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from workroot import private_file
 from workroot.errors import TrustError, WorkrootError
 from workroot.private_file import PrivateFile
 
@@ -79,16 +80,33 @@ def test_a_settled_file_is_not_read_again_until_it_changes(path: Path, monkeypat
         assert file.load() == b"one"
 
 
-def test_a_fresh_file_is_read_again_since_its_times_are_too_coarse(path: Path) -> None:
+def test_a_fresh_file_is_read_again_since_its_times_are_too_coarse(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private_file, "_identity", lambda _status: (0,))  # both changes fall into one tick
     file = open_file(path)
     write(path, b"one")
     assert file.load() == b"one"
-    before = path.stat()
 
-    with path.open("r+b") as opened:
-        opened.write(b"two")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    write(path, b"two")
     assert file.load() == b"two"
+
+
+def test_a_change_is_on_disk_before_it_is_acknowledged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def note_fsync(descriptor: int) -> None:
+        done.append("directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def note_replace(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        done.append("replace")
+        replace(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    write(path, b"one")
+
+    assert done == ["file", "replace", "directory"]
 
 
 def test_what_is_read_while_it_is_replaced_is_one_of_the_two(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ With `--json`, the keys are an interface. For DIR:
 - `sessions`: how many sessions work in that project, or null without a daemon;
 - `explanation`: the search in words.
 
-For decisions they are the daemon's own: `decisions`, and of a SESSION also `session` and `ended`.
+For decisions they are the daemon's own (`decision_rows` has them): `decisions`, newest last, and of a SESSION also
+`session` (where it works, or null) and `ended` (`code` and `last_directory`, or null).
 """
 
 from __future__ import annotations
@@ -50,12 +51,12 @@ _HANDLE = re.compile(r"wr_[A-Za-z0-9._-]+")
 @click.option("--client", metavar="NAME", help="Show the decisions for that client, such as codex-mcp-client.")
 @json_option
 def why(given: str | None, last: int | None, client: str | None, as_json: bool) -> None:
-    """Explain which project owns DIR, or how it was decided where a session works.
+    """Explain which project owns DIR, or where SESSION works.
 
     For DIR, or else the current directory, every level that is looked at is listed; this needs no
     daemon. With --last or --client, the daemon's recent decisions are shown, newest last: every sign
-    with its value, and why it was followed or passed over. For SESSION, first where it works now; it
-    keeps the last 20 decisions of each session, refused calls included.
+    with its value, and why it was followed or passed over. For SESSION, its decisions follow on where
+    it works now; the daemon keeps the last 20 of each session, refused calls included.
 
     SESSION is a handle that begins with wr_, or at least 8 characters of its beginning, and is not the
     name of a file here; write ./wr_... for a directory of such a name.

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from workroot.core.ports import Clock
     from workroot.decisions import DecisionLog
     from workroot.session_context import SessionContextManager
+    from workroot.trust_store import TrustStore
 
 __all__ = ["ToolCalls"]
 
@@ -65,13 +66,20 @@ class ToolCalls:
     """Answers `tools/call`.
 
     Args:
+        trust: says what of a project's config is withheld.
         show_recent: whether an unknown directory is answered with the owner's recent projects.
     """
 
     def __init__(
-        self, sessions: SessionContextManager, decisions: DecisionLog, clock: Clock, *, show_recent: bool = True
+        self,
+        sessions: SessionContextManager,
+        decisions: DecisionLog,
+        trust: TrustStore,
+        clock: Clock,
+        *,
+        show_recent: bool = True,
     ) -> None:
-        self._sessions, self._decisions, self._clock = sessions, decisions, clock
+        self._sessions, self._decisions, self._trust, self._clock = sessions, decisions, trust, clock
         self._show_recent = show_recent
         answers: dict[str, Callable[[_Call], Awaitable[_Answer]]] = {
             "get_working_directory": self._get_working_directory,
@@ -113,7 +121,8 @@ class ToolCalls:
         recent = []
         if resolution.outcome is Outcome.UNKNOWN and not resolution.alternatives and self._show_recent:
             recent = self._sessions.projects.known(peer_of(call.ctx).owner)[:_RECENT]
-        answer = working_directory_answer(resolution, before=resolution.previous, recent=recent)
+        notes = self._withheld_at(resolution)
+        answer = working_directory_answer(resolution, before=resolution.previous, notes=notes, recent=recent)
         return _Answer(answer, working_directory_text(answer, resolution, detail=resolution.detail), resolution)
 
     async def _set_working_directory(self, call: _Call) -> _Answer:
@@ -126,7 +135,7 @@ class ToolCalls:
         signs = signs_of_call(call.ctx, session_id=call.arguments.get("session_id"), roots=call.roots)
         entered = await self._sessions.enter(owner, signs, directory, is_project=project is not None)
         resolution = entered.resolution
-        notes = []
+        notes = self._withheld_at(resolution)
         if resolution.is_default_session and entered.is_made:
             notes.append(
                 "this is now the default of your whole connection; agents that share it need their own session_id"
@@ -134,6 +143,11 @@ class ToolCalls:
         answer = working_directory_answer(resolution, before=entered.before, notes=notes)
         detail = "you set it" if entered.is_made else resolution.detail
         return _Answer(answer, working_directory_text(answer, resolution, detail=detail), resolution)
+
+    def _withheld_at(self, resolution: Resolution) -> list[str]:
+        """Return what is withheld of the project's config, and how to allow it, in at most one line."""
+        judgement = self._trust.judge(resolution.place) if resolution.place is not None else None
+        return [judgement.warning] if judgement is not None and judgement.warning is not None else []
 
     async def _list_projects(self, call: _Call) -> _Answer:
         found = self._sessions.projects.known(peer_of(call.ctx).owner, call.arguments.get("query"))

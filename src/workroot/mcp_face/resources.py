@@ -19,7 +19,7 @@ from mcp_types import (
 )
 
 from workroot.core.projects import KnownProject
-from workroot.errors import SessionError
+from workroot.errors import DirectoryError, SessionError
 from workroot.escaping import escaped, shown
 from workroot.mcp_face.answers import project_row
 from workroot.mcp_face.evidence import peer_of
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from workroot.core.sessions import Owner, SessionContext
     from workroot.session_context import SessionContextManager
+    from workroot.trust_store import TrustStore
 
 __all__ = ["PROJECTS_URI", "Resources", "project_uri", "session_uri"]
 
@@ -50,8 +51,8 @@ def session_uri(session_id: str) -> str:
 class Resources:
     """Answers `resources/list`, `resources/templates/list` and `resources/read`."""
 
-    def __init__(self, sessions: SessionContextManager) -> None:
-        self._sessions = sessions
+    def __init__(self, sessions: SessionContextManager, trust: TrustStore) -> None:
+        self._sessions, self._trust = sessions, trust
 
     async def list(
         self, ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams | None
@@ -94,7 +95,7 @@ class Resources:
         """
         owner, uri = peer_of(ctx).owner, str(params.uri)
         try:
-            content = self._content(owner, uri)
+            content = await self._content(owner, uri)
         except SessionError as error:
             raise MCPError(INVALID_PARAMS, str(error), {"uri": uri}) from None
         if content is None:
@@ -106,7 +107,7 @@ class Resources:
             contents=[TextResourceContents(uri=params.uri, mime_type=_JSON, text=text)], ttl_ms=0, cache_scope="private"
         )
 
-    def _content(self, owner: Owner, uri: str) -> dict[str, object] | None:
+    async def _content(self, owner: Owner, uri: str) -> dict[str, object] | None:
         if uri == PROJECTS_URI:
             return {"projects": [project_row(each).model_dump() for each in self._sessions.projects.known(owner)]}
         if uri.startswith(_SESSIONS_PREFIX):
@@ -115,7 +116,38 @@ class Resources:
             return None
         wanted = uri.removeprefix(f"{PROJECTS_URI}/")
         roots = [each for each in self._sessions.projects.known(owner) if each.project_id == wanted]
-        return _project(roots) if roots else None
+        return await self._project(roots) if roots else None
+
+    async def _project(self, roots: list[KnownProject]) -> dict[str, object]:
+        rows = [project_row(each) for each in roots]
+        return {
+            "id": rows[0].id,
+            "name": rows[0].name,
+            "roots": [
+                {"root": row.root, "worktree_of": row.worktree_of, **await self._said_at(row.root)} for row in rows
+            ],
+        }
+
+    async def _said_at(self, root: str) -> dict[str, object]:
+        """Return what the config at a root says now: without what its user has not allowed, but naming that."""
+        try:
+            place = await self._sessions.look(root)
+        except DirectoryError as error:
+            return {"problem": error.problem}
+        said: dict[str, object] = {"config_path": place.config_path, "warnings": list(place.warnings)}
+        if place.config_error is not None:
+            said["problem"] = str(place.config_error)
+        if (judgement := self._trust.judge(place)) is None:
+            return said
+        config = judgement.config
+        said["description"] = shown(config.description) if config.description is not None else None
+        if judgement.warning is not None:
+            said["withheld"] = judgement.warning
+        return said | {
+            "instructions": config.instructions,
+            "commands": dict(config.commands),
+            "servers": [server.name for server in config.servers],
+        }
 
 
 def _session(session: SessionContext) -> dict[str, object]:
@@ -129,13 +161,4 @@ def _session(session: SessionContext) -> dict[str, object]:
         "set_at": session.set_at,
         "last_used": session.last_used,
         "revision": session.revision,
-    }
-
-
-def _project(roots: list[KnownProject]) -> dict[str, object]:
-    rows = [project_row(each) for each in roots]
-    return {
-        "id": rows[0].id,
-        "name": rows[0].name,
-        "roots": [{"root": row.root, "worktree_of": row.worktree_of} for row in rows],
     }

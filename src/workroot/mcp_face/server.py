@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from workroot.core.ports import Clock
     from workroot.decisions import DecisionLog
     from workroot.session_context import SessionContextManager
+    from workroot.trust_store import TrustStore
 
 __all__ = ["McpFace"]
 
@@ -41,9 +42,15 @@ class McpFace(Server[None]):
     """The server that all transports serve; its handlers find the caller by the message's `Peer`."""
 
     def __init__(
-        self, sessions: SessionContextManager, decisions: DecisionLog, clock: Clock, *, show_recent: bool = True
+        self,
+        sessions: SessionContextManager,
+        decisions: DecisionLog,
+        trust: TrustStore,
+        clock: Clock,
+        *,
+        show_recent: bool = True,
     ) -> None:
-        resources = Resources(sessions)
+        resources = Resources(sessions, trust)
         self.subscriptions = Subscriptions()
         super().__init__(
             "workroot",
@@ -60,7 +67,7 @@ class McpFace(Server[None]):
                 "server/discover": CacheHint(),
             },
             on_list_tools=_list_tools,
-            on_call_tool=ToolCalls(sessions, decisions, clock, show_recent=show_recent),
+            on_call_tool=ToolCalls(sessions, decisions, trust, clock, show_recent=show_recent),
             on_list_resources=resources.list,
             on_list_resource_templates=resources.list_templates,
             on_read_resource=resources.read,
