@@ -7,6 +7,8 @@ A directory or file is proven by its identity: device, inode, size, and the time
 within the same tick of the file system's clock as the look leaves the identity as it was, so an identity younger
 than two seconds proves nothing (git calls this "racily clean"): `is_settled` says so. The time that counts
 is ctime: unlike mtime, nobody can set it.
+
+Before a mount is touched that may hang, `touch` is called. It may forbid that, by raising what is no `OSError`.
 """
 
 from __future__ import annotations
@@ -18,23 +20,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workroot.mounts import Mount, Mounts
-from workroot.spelling import other_spellings, spelling_in
+from workroot.proofs import Proof, file_type, identity, identity_of, is_absent, standing, standing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Evidence", "MagicLinkError", "Proof", "Refusal", "all_hold"]
+__all__ = ["Evidence", "Refusal"]
 
 SETTLED_AFTER_NS = 2_000_000_000
 MAX_READ_BYTES = 256 * 1024
 
-_MAX_LINKS = 40  # as Linux has it
 _MAX_RESTS_ON = 64
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _NO_MOUNTS = Mounts()
-
-Proof = tuple[str, "Callable[[str], object]", object]
-"""A path, a way to look at it, and what was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +40,6 @@ class Refusal:
     """Why a file was not read; never holds anything of its content."""
 
     problem: str
-
-
-class MagicLinkError(OSError):
-    """A way leads through a link of `/proc`, which stands for something else in every process.
-
-    Attributes:
-        link: its path.
-    """
-
-    def __init__(self, link: str) -> None:
-        self.link = link
-        super().__init__(errno.ELOOP, os.strerror(errno.ELOOP), link)
-
-
-def all_hold(proofs: tuple[Proof, ...]) -> bool:
-    """Look again; tell whether everything is as it was."""
-    return all(look(path) == seen for path, look, seen in proofs)
 
 
 class Evidence:
@@ -71,6 +52,7 @@ class Evidence:
         max_read_bytes: how much may be read of all files together.
 
     Attributes:
+        mounts: as given.
         is_settled: what was seen cannot have changed since without leaving another identity.
         touched: the mounts that may hang and were touched, in that order.
     """
@@ -85,10 +67,9 @@ class Evidence:
     ) -> None:
         self._proofs: dict[str, Proof] = {}
         self._identified: dict[str, os.stat_result] = {}
-        self._components: dict[str, tuple[str, int]] = {}
         self._rests_on: dict[str, None] = {}
         self._settled_before_ns = now_ns - SETTLED_AFTER_NS
-        self._mounts, self._touch = mounts, touch
+        self.mounts, self._touch = mounts, touch
         self._bytes_left = max_read_bytes
         self.is_settled = True
         self.touched: dict[Mount, None] = {}
@@ -105,7 +86,7 @@ class Evidence:
 
     def rest_on(self, directory: str) -> None:
         """Say that the answer changes when something in *directory*, which was looked at, comes, goes or changes."""
-        if self._mounts.touched_by(directory) is None:
+        if self.mounts.touched_by(directory) is None:
             self._rests_on[directory] = None
 
     def identify(self, path: str) -> os.stat_result:
@@ -118,9 +99,9 @@ class Evidence:
         """
         if path in self._identified:
             return self._identified[path]
-        self._enter(path)
+        self.enter(path)
         status = self._identified[path] = os.lstat(path)
-        self._proofs[path] = (path, _identity, _identity_of(status))
+        self._proofs[path] = (path, identity, identity_of(status))
         if status.st_ctime_ns > self._settled_before_ns:
             self.is_settled = False
         return status
@@ -131,9 +112,9 @@ class Evidence:
         Raises:
             OSError: it cannot be seen; nothing is proven.
         """
-        self._enter(path)
+        self.enter(path)
         status = os.lstat(path)
-        self._prove_weakly(path, _standing, _standing_of(status))
+        self.prove_weakly(path, standing, standing_of(status))
         return status
 
     def type_below(self, path: str) -> int | None:
@@ -141,7 +122,7 @@ class Evidence:
 
         Leaves no proof: nothing comes, goes or becomes something else there unless the directory changes.
         """
-        self._enter(path)
+        self.enter(path)
         try:
             return stat.S_IFMT(os.lstat(path).st_mode)
         except OSError:
@@ -152,11 +133,11 @@ class Evidence:
 
         The proof is that it is as there, or as little.
         """
-        self._enter(path)
+        self.enter(path)
         try:
-            self._prove_weakly(path, _file_type, stat.S_IFMT(os.lstat(path).st_mode))
+            self.prove_weakly(path, file_type, stat.S_IFMT(os.lstat(path).st_mode))
         except (FileNotFoundError, NotADirectoryError):
-            self._prove_weakly(path, _is_absent, True)
+            self.prove_weakly(path, is_absent, True)
             return False
         except OSError:
             self.is_settled = False
@@ -188,7 +169,7 @@ class Evidence:
             with os.fdopen(os.open(name, _OPEN_FLAGS, dir_fd=directory), "rb", buffering=0) as file:
                 return self._read_opened(path, file.fileno(), limit, refuses)
         except (FileNotFoundError, NotADirectoryError):
-            self._prove_weakly(path, _is_absent, True)
+            self.prove_weakly(path, is_absent, True)
             return None
         except OSError as error:
             if error.errno == errno.ELOOP:
@@ -200,7 +181,7 @@ class Evidence:
     ) -> bytes | Refusal:
         """Read what was opened, which may be another file than the one that was seen before."""
         status = os.fstat(file)
-        if _identity_of(status) != _identity_of(self._identified[path]):
+        if identity_of(status) != identity_of(self._identified[path]):
             self.is_settled = False
         if not stat.S_ISREG(status.st_mode):
             return Refusal("is not a plain file")
@@ -214,99 +195,18 @@ class Evidence:
         self._bytes_left -= len(content)
         return content if len(content) <= limit else _too_large(limit)
 
-    def resolve(self, path: str) -> str:
-        """Return *path*, which is absolute, with its symlinks resolved and as the disk spells it.
-
-        Each component is proven.
-
-        Raises:
-            FileNotFoundError, NotADirectoryError: it does not exist.
-            OSError: it cannot be followed.
-            MagicLinkError: it leads through a link that must not be followed.
-        """
-        resolved, is_directory, links = "", True, 0
-        left = path.split("/")[::-1]
-        while left:
-            name = left.pop()
-            if name in ("", "."):
-                continue
-            if not is_directory:
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-            if name == "..":
-                resolved = resolved.rpartition("/")[0]
-                continue
-            here, kind = self._component(resolved, name)
-            if kind != stat.S_IFLNK:
-                resolved, is_directory = here, kind == stat.S_IFDIR
-                continue
-            links += 1
-            if links > _MAX_LINKS:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            target = self._target_of(here)
-            if target.startswith("/"):
-                resolved = ""
-            left.extend(target.split("/")[::-1])
-        return resolved or "/"
-
-    def _enter(self, path: str) -> None:
-        """Call `touch` if *path* lies on a mount that may hang."""
-        if (mount := self._mounts.touched_by(path)) is not None:
+    def enter(self, path: str) -> None:
+        """Call `touch` if *path*, which is looked at next, lies on a mount that may hang."""
+        if (mount := self.mounts.touched_by(path)) is not None:
             if self._touch is not None:
                 self._touch(mount)
             self.touched[mount] = None
 
-    def _target_of(self, link: str) -> str:
-        if self._mounts.is_magic(link):
-            raise MagicLinkError(link)
-        target = os.readlink(link)
-        self._proofs[link] = (link, _target, target)
-        return target
-
-    def _component(self, parent: str, name: str) -> tuple[str, int]:
-        """Return where a name leads, as the disk spells it, and its file type."""
-        path = f"{parent}/{name}"
-        if path in self._components:
-            return self._components[path]
-        self._enter(path)
-        try:
-            status = os.lstat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            self._prove_weakly(path, _is_absent, True)
-            raise
-        kind = stat.S_IFMT(status.st_mode)
-        if kind == stat.S_IFDIR:
-            path = self._as_spelled_on_disk(parent, name, status)
-        self._prove_weakly(path, _file_type, kind)
-        self._components[f"{parent}/{name}"] = (path, kind)
-        return path, kind
-
-    def _as_spelled_on_disk(self, parent: str, name: str, status: os.stat_result) -> str:
-        """Return the path of a directory as its parent lists it.
-
-        The list is asked for only where another spelling leads to the same directory: one more look where case counts.
-        """
-        path = f"{parent}/{name}"
-        if not any(_is_same(f"{parent}/{other}", status) for other in other_spellings(name)):
-            return path
-        try:
-            self.identify(parent or "/")
-            listed = spelling_in(os.listdir(parent or "/"), name)
-        except OSError:  # it may be entered, but not listed
-            return path
-        return f"{parent}/{listed}" if listed is not None and _is_same(f"{parent}/{listed}", status) else path
-
-    def _prove_weakly(self, path: str, look: Callable[[str], object], seen: object) -> None:
+    def prove_weakly(self, path: str, look: Callable[[str], object], seen: object) -> None:
         """Keep a proof, unless one that says more is there: the identity says all that the others say."""
         kept = self._proofs.get(path)
-        if kept is None or kept[1] is _file_type:
+        if kept is None or kept[1] is file_type:
             self._proofs[path] = (path, look, seen)
-
-
-def _is_same(path: str, status: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(os.lstat(path), status)
-    except OSError:
-        return False
 
 
 def _too_large(limit: int) -> Refusal:
@@ -319,52 +219,3 @@ def _read_up_to(file: int, limit: int) -> bytes:
         parts.append(part)
         limit -= len(part)
     return b"".join(parts)
-
-
-# Ways to look. What cannot be seen is None, which is never what a proof holds.
-
-
-def _identity_of(status: os.stat_result) -> tuple[int, ...]:
-    return (status.st_ino, status.st_ctime_ns, status.st_mtime_ns, status.st_size, status.st_dev)
-
-
-def _identity(path: str) -> tuple[int, ...] | None:
-    try:
-        return _identity_of(os.lstat(path))
-    except OSError:
-        return None
-
-
-def _standing_of(status: os.stat_result) -> tuple[int, ...]:
-    return (status.st_mode, status.st_uid, status.st_gid, status.st_dev)
-
-
-def _standing(path: str) -> tuple[int, ...] | None:
-    try:
-        return _standing_of(os.lstat(path))
-    except OSError:
-        return None
-
-
-def _file_type(path: str) -> int | None:
-    try:
-        return stat.S_IFMT(os.lstat(path).st_mode)
-    except OSError:
-        return None
-
-
-def _target(path: str) -> str | None:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return None
-
-
-def _is_absent(path: str) -> bool | None:
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return None
-    return False

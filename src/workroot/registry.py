@@ -6,7 +6,7 @@ Memory serves the reads; what is new is handed out to be kept.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workroot.core.changes import ProjectSeen
@@ -17,7 +17,7 @@ from workroot.errors import ProjectUnknownError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ProjectRegistry"]
+__all__ = ["ProjectRegistry", "ProjectsOf"]
 
 _FRESH_SECONDS = 60.0  # a project seen again within this time is not written again
 _AFTER_SLASH = "0"  # the character that follows `/`: what begins with a path and `/` sorts before the path and this
@@ -107,6 +107,10 @@ class ProjectRegistry:
         candidates = [(project.name, project.project_id, project.root) for project in chosen or everything[:5]]
         raise ProjectUnknownError(wanted, candidates, is_ambiguous=bool(chosen))
 
+    def seen_by(self, owner: Owner) -> ProjectsOf:
+        """Return the projects of one owner."""
+        return ProjectsOf(self, owner)
+
     def below(self, owner: Owner, directory: str) -> list[KnownProject]:
         """Return the owner's projects whose roots lie below *directory*, latest seen first."""
         roots, known = self._roots.get(owner, []), self._known.get(owner, {})
@@ -121,6 +125,22 @@ class ProjectRegistry:
         while (found := known.get(Directory(level))) is None and level not in ("", "/"):
             level = level.rpartition("/")[0] or "/"
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectsOf:
+    """The registry as one owner sees it; implements `core.reach.KnownProjects`."""
+
+    registry: ProjectRegistry
+    owner: Owner
+
+    def below(self, directory: str) -> list[KnownProject]:
+        """Return the projects whose root lies below *directory*, latest seen first."""
+        return self.registry.below(self.owner, directory)
+
+    def holds(self, directory: str) -> KnownProject | None:
+        """Return the nearest project whose root is *directory* or above it, or None."""
+        return self.registry.holds(self.owner, directory)
 
 
 def _latest_first(projects: Iterable[KnownProject]) -> list[KnownProject]:

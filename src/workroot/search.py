@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from workroot.core.discovery import Finding, find_owner
 from workroot.core.projects import Directory
 from workroot.errors import DirectoryError
-from workroot.filesystem_evidence import Evidence, MagicLinkError, Proof, all_hold
+from workroot.filesystem_evidence import Evidence
 from workroot.level_view import LevelView
+from workroot.proofs import Proof, all_hold
+from workroot.resolving import MagicLinkError, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +128,7 @@ def _check_spelling(directory: str) -> None:
 
 
 def _real_directory(directory: str, evidence: Evidence) -> Directory:
-    real = Directory(evidence.resolve(directory))
+    real = Directory(resolve(directory, evidence))
     if not stat.S_ISDIR(evidence.see_from_outside(real).st_mode):
         raise unusable(directory, "Path is not a directory")
     if not os.access(real, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):

@@ -11,6 +11,7 @@ from workroot.core.discovery import Rules
 from workroot.core.projects import Directory
 from workroot.filesystem_evidence import Evidence
 from workroot.mounts import Mounts, mount_table
+from workroot.resolving import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +46,7 @@ def _real(directory: str, mounts: Mounts) -> Directory:
         raise _MayHangError
 
     try:
-        return Directory(Evidence(0, mounts=mounts, touch=refuse).resolve(directory))
+        return Directory(resolve(directory, Evidence(0, mounts=mounts, touch=refuse)))
     except (OSError, _MayHangError):
         return Directory(os.path.normpath(directory))
 

@@ -8,16 +8,15 @@ wait: they take the published, frozen `SessionContext`, and directories are look
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import anyio
 
+from workroot.claims import Claims
 from workroot.clock import SystemClock
-from workroot.core.answer import Resolution, SessionClaim, Switch
+from workroot.core.answer import Resolution, Switch
 from workroot.core.arrival import Arrival, arrive
 from workroot.core.changes import StoredState
 from workroot.core.pins import pinned_signs
@@ -34,7 +33,6 @@ from workroot.core.sessions import (
     SessionId,
     SessionKey,
     check_session_id,
-    mint_session_id,
 )
 from workroot.core.signs import Signs, Source
 from workroot.errors import DirectoryError, DryRunError, SessionError, StoreUnavailableError
@@ -42,23 +40,23 @@ from workroot.followed_places import FollowedPlaces
 from workroot.housekeeping import Housekeeping
 from workroot.joining import Joined, join_project
 from workroot.session_ledger import PlaceOutdatedError, SessionLedger
+from workroot.sweeper import Sweeper
 from workroot.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from workroot.core.identities import Identities
     from workroot.core.ports import Clock, PlaceFinder, SessionStore
-    from workroot.core.projects import Directory, KnownProject
+    from workroot.core.projects import Directory
     from workroot.events import EventBus
     from workroot.registry import ProjectRegistry
 
 __all__ = ["LOCAL_OWNER", "Entered", "SessionContextManager"]
 
 logger = logging.getLogger(__name__)
-
-_SWEEP_BATCH = 500  # sessions ended in one commit
 
 LOCAL_OWNER = Owner("local")
 """Whose sessions those are of a program that names no owner, such as a server with a single user."""
@@ -115,15 +113,17 @@ class SessionContextManager:
     ) -> None:
         self._places, self._home, self._reach = places, home, model_may_move
         self._clock = clock if clock is not None else SystemClock()
-        self._idle_seconds, self._ended_seconds = idle_seconds, ended_seconds
         self._ledger = SessionLedger(store, self._clock, state, identities)
         self._sessions = self._ledger.sessions
         self._turns = Turns()
         self.followed = FollowedPlaces(self._ledger.events)
-        self._connected: Counter[tuple[Owner, Alias]] = Counter()
+        self._claims = Claims(self._sessions, self._turns)
+        self._sweeper = Sweeper(
+            self._ledger, self._turns, self._clock, idle_seconds=idle_seconds, ended_seconds=ended_seconds
+        )
         self._housekeeping = Housekeeping(
             self._clock,
-            every=((sweep_seconds, self._housekeep), (write_behind_seconds, self._ledger.behind.flush)),
+            every=((sweep_seconds, self._sweeper.housekeep), (write_behind_seconds, self._ledger.behind.flush)),
         )
 
     @property
@@ -229,21 +229,11 @@ class SessionContextManager:
 
     def is_connected(self, session: SessionContext) -> bool:
         """Tell whether a live connection stands for this session."""
-        return any((session.owner, alias) in self._connected for alias in self._sessions.aliases_of(session.key))
+        return self._sweeper.is_connected(session)
 
-    @contextmanager
-    def connected(self, owner: Owner, alias: Alias) -> Iterator[None]:
+    def connected(self, owner: Owner, alias: Alias) -> AbstractContextManager[None]:
         """A connection named *alias* is live; the session that it stands for is not stale meanwhile."""
-        name = (owner, alias)
-        self._connected[name] += 1
-        try:
-            yield
-        finally:
-            self._connected[name] -= 1
-            if not self._connected[name]:
-                del self._connected[name]
-            if (session := self._sessions.of_alias(owner, alias)) is not None:
-                self._ledger.touch(session)
+        return self._sweeper.connected(owner, alias)
 
     async def look(self, directory: str) -> Place:
         """Return which project owns *directory*, as of now; nobody works there because of that.
@@ -274,22 +264,21 @@ class SessionContextManager:
         """
         claim, around = claimed_session(signs), self._around(owner)
         while True:
-            session = self._claimed(owner, claim)
+            session = self._claims.session(owner, claim)
             places = {directory: await self._look(directory) for directory in directories_of(signs, session)}
-            if _version(self._claimed(owner, claim)) != _version(session):
+            if _version(self._claims.session(owner, claim)) != _version(session):
                 continue  # it moved, began or ended meanwhile: look again
             resolution = decide(signs, session, places, around)
+            if resolution.place is not None and await self._ledger.note_project(owner, resolution.place):
+                continue
             if session is not None and resolution.switch is not None:
                 moved = await self._switched(session, resolution.switch)
                 if moved is None:
                     continue
                 resolution = replace(resolution, session=moved, switch=None, previous=session)
-            if resolution.place is not None:
-                if await self._ledger.note_project(owner, resolution.place):
-                    continue
-                if signs.directory is None:
-                    self.followed.note(owner, resolution.place)
             break
+        if resolution.place is not None and signs.directory is None:
+            self.followed.note(owner, resolution.place)
         if session is not None:
             self._ledger.touch(session)
         return resolution
@@ -309,7 +298,7 @@ class SessionContextManager:
             StoreUnavailableError: nothing changed; the call may be repeated.
         """
         claim, signs, around = claimed_session(signs), replace(signs, directory=None), self._around(owner)
-        async with self._claimed_turn(owner, claim) as (session_id, alias):
+        async with self._claims.turn(owner, claim) as (session_id, alias):
             before = self._sessions.of_key(SessionKey(owner.sandbox, session_id))
             session = None
             while session is None:
@@ -327,8 +316,10 @@ class SessionContextManager:
         self.followed.note(owner, place)
         now_in = replace(signs, session_id=session_id)
         resolution = decide(now_in, session, {**places, place.directory: place}, around)
-        is_default = claim.by == "alias"
-        return Entered(resolution=replace(resolution, is_default_session=is_default, switch=None), before=before)
+        resolution = replace(
+            resolution, claim=claim, is_default_session=claim.by == "alias", switch=None, previous=before
+        )
+        return Entered(resolution=resolution, before=before)
 
     async def refresh(self, owner: Owner, directory: Directory) -> None:
         """Look again at a directory where *owner* works, and move the sessions there along with its project.
@@ -378,19 +369,12 @@ class SessionContextManager:
 
         A session with a live connection, or in the middle of a change, is in use.
         """
-        swept: list[SessionId] = []
-        looked_at: set[SessionKey] = set()
-        while batch := self._next_stale(looked_at):
-            looked_at.update(session.key for session in batch)
-            with self._turns.take_free_nowait(session.key for session in batch) as free:
-                unused = [each for each in batch if each.key in free and not self.is_connected(each)]
-                swept.extend(ended.session_id for ended in await self._ledger.end(unused, Ending.EXPIRED))
-        return swept
+        return await self._sweeper.sweep()
 
     # Within
 
     def _around(self, owner: Owner) -> Around:
-        return Around(home=self._home, reach=self._reach, known=_KnownTo(self.projects, owner))
+        return Around(home=self._home, reach=self._reach, known=self.projects.seen_by(owner))
 
     async def _switched(self, session: SessionContext, switch: Switch) -> SessionContext | None:
         """Move a session along with its client or project; None if it has changed meanwhile.
@@ -425,61 +409,11 @@ class SessionContextManager:
         warnings = (str(arrival.warning), *stays.warnings)
         return Entered(resolution=replace(stays, warnings=warnings, switch=None), before=None, is_made=False)
 
-    async def _housekeep(self) -> None:
-        await self.sweep()
-        await self._ledger.forget_ended(before=self._clock.wall() - self._ended_seconds)
-
-    def _next_stale(self, looked_at: set[SessionKey]) -> list[SessionContext]:
-        idle = self._sessions.idle(before=self._clock.awake() - self._idle_seconds)
-        return list(islice((session for session in idle if session.key not in looked_at), _SWEEP_BATCH))
-
-    def _claimed(self, owner: Owner, claim: SessionClaim) -> SessionContext | None:
-        if claim.name is None:
-            return None
-        if claim.by != "handle":
-            return self._sessions.of_alias(owner, Alias(claim.name))
-        return self._sessions.get(owner, check_session_id(claim.name))
-
-    @asynccontextmanager
-    async def _claimed_turn(self, owner: Owner, claim: SessionClaim) -> AsyncIterator[tuple[SessionId, Alias | None]]:
-        """Hold the turn of the session that a call claims, or of a new one; yield its id, and the alias to bind."""
-        if claim.by == "handle":
-            session_id, alias = check_session_id(str(claim.name)), None
-            self._sessions.get(owner, session_id)
-        else:
-            session_id, alias = mint_session_id(), Alias(claim.name) if claim.name is not None else None
-        # The alias' turn comes before the session's, always: two calls of one connection open one session.
-        async with self._turns.take((owner, alias)) if alias is not None else nullcontext():
-            session = self._sessions.of_alias(owner, alias) if alias is not None else None
-            if session is not None:
-                session_id = session.session_id
-            async with self._turns.take(SessionKey(owner.sandbox, session_id)):
-                # The session may have ended while this call waited.
-                if claim.by == "handle":
-                    self._sessions.get(owner, session_id)
-                elif session is not None and self._sessions.of_key(session.key) is None:
-                    session_id = mint_session_id()  # nobody knows it yet: it needs no turn
-                yield session_id, alias
-
     async def _look(self, directory: str) -> Place | DirectoryError:
         try:
             return await self._places.find(directory)
         except DirectoryError as error:
             return error
-
-
-@dataclass(frozen=True, slots=True)
-class _KnownTo:
-    """The registry as one owner sees it; implements `core.reach.KnownProjects`."""
-
-    registry: ProjectRegistry
-    owner: Owner
-
-    def below(self, directory: str) -> Sequence[KnownProject]:
-        return self.registry.below(self.owner, directory)
-
-    def holds(self, directory: str) -> KnownProject | None:
-        return self.registry.holds(self.owner, directory)
 
 
 def _version(session: SessionContext | None) -> tuple[SessionId, int] | None:

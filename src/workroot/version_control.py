@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from workroot.core.projects import Directory, Repository
 from workroot.git_config import CoreSettings, core_settings
+from workroot.resolving import resolve
 
 if TYPE_CHECKING:
     from workroot.filesystem_evidence import Evidence
@@ -54,7 +55,7 @@ def find_repository(level: Directory, evidence: Evidence) -> Repository | None:
 def _named_by_link(level: Directory, marker: str, evidence: Evidence) -> Repository | None:
     """Return the repository that a `.git` link leads to; None if it leads to none."""
     try:
-        target = evidence.resolve(marker)
+        target = resolve(marker, evidence)
         kind = stat.S_IFMT(evidence.see_from_outside(target).st_mode)
     except OSError:
         return None
@@ -72,7 +73,7 @@ def _named_by_file(level: Directory, marker: str, evidence: Evidence) -> Reposit
     if named is None:
         return own
     try:
-        private = evidence.resolve(_joined(level, named))
+        private = resolve(_joined(level, named), evidence)
         is_directory = stat.S_ISDIR(evidence.see_from_outside(private).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return _gone(level, os.path.normpath(_joined(level, named)), evidence) or own
@@ -106,7 +107,7 @@ def _gone(level: Directory, private: str, evidence: Evidence) -> Repository | No
 def _is_worktree_of(common: str, private: str, shared: str, level: Directory, evidence: Evidence) -> bool:
     """Tell whether *private* is where *common* keeps the state of its worktree *level*."""
     try:
-        is_shared = evidence.resolve(_joined(private, shared)) == common
+        is_shared = resolve(_joined(private, shared), evidence) == common
     except OSError:
         return False
     if not is_shared or os.path.dirname(private) != f"{common}/worktrees":
@@ -131,7 +132,7 @@ def _is_kept_for(level: Directory, private: str, evidence: Evidence) -> bool:
 def _leads_back(level: Directory, named: str, evidence: Evidence) -> bool:
     """Tell whether the worktree *named* by a repository is *level*, or is no more."""
     try:
-        worktree = evidence.resolve(named)
+        worktree = resolve(named, evidence)
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:

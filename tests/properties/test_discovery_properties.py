@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -15,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from workroot.core.discovery import Attributes, FoundConfig, Rules, find_owner
 from workroot.core.placing import project_of
-from workroot.core.projects import CONFIG_NAMES, Directory, ProjectConfig, Repository
+from workroot.core.projects import CONFIG_NAMES, ConfigProblem, Directory, ProjectConfig, Repository, StopReason
 from workroot.errors import DirectoryError
-from workroot.project_finder import ProjectFinder
+from workroot.project_finder import ProjectFinder, rules_of_this_process
 
 NAMESPACE = "6f1d6a3e-52a4-4b0c-9a53-0e6f0c1de111"
 OURS = Attributes(device=1, owner_id=0, group_id=0, mode=0o755)
@@ -55,6 +56,318 @@ def test_the_nearest_level_that_says_something_is_the_project(data: st.DataObjec
     assert (project.root if project else None) == nearest
     assert list(finding.levels) == [*levels, "/"][: len(finding.levels)]
 
+
+# Levels of every kind, against the procedure said in another way
+
+
+ADA, EVE, ADAS_GROUP, STAFF = 1000, 1001, 1000, 50
+SOUND = ProjectConfig(name="sound")
+BROKEN = ConfigProblem(path="c", problem="is broken")
+
+
+@dataclass(frozen=True)
+class Level:
+    config: ProjectConfig | ConfigProblem | None
+    is_repository: bool
+    attributes: Attributes
+
+
+ATTRIBUTES = st.builds(
+    Attributes,
+    device=st.sampled_from([1, 1, 1, 1, 1, 1, 1, 2]),
+    owner_id=st.sampled_from([ADA, ADA, ADA, ADA, 0, EVE]),
+    group_id=st.sampled_from([ADAS_GROUP, STAFF]),
+    mode=st.sampled_from([0o755, 0o755, 0o700, 0o750, 0o775, 0o757, 0o777, 0o1777]),
+)
+LEVELS = st.lists(
+    st.builds(
+        Level,
+        config=st.sampled_from([None, None, None, SOUND, BROKEN]),
+        is_repository=st.sampled_from([False, False, False, True]),
+        attributes=ATTRIBUTES,
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+class Described:
+    """A `View` of levels that are described, the deepest first, `/` last."""
+
+    def __init__(self, levels: list[Level]) -> None:
+        self._levels = levels
+
+    def paths(self) -> list[Directory]:
+        depth = len(self._levels) - 1
+        return [Directory("/" + "/".join("abcdefghijklm"[:n])) for n in range(depth, -1, -1)]
+
+    def _at(self, path: Directory) -> Level:
+        return self._levels[self.paths().index(path)]
+
+    def attributes(self, level: Directory) -> Attributes:
+        return self._at(level).attributes
+
+    def config(self, level: Directory) -> FoundConfig | None:
+        content = self._at(level).config
+        return FoundConfig(root=level, path=f"{level}/c", content=content) if content is not None else None
+
+    def repository(self, level: Directory) -> Repository | None:
+        return Levels(set(), {level} if self._at(level).is_repository else set()).repository(level)
+
+
+def is_barred(levels: list[Level], paths: list[Directory], number: int, rules: Rules) -> StopReason | None:
+    """Say it level by level, without a loop and without a state: the section on stop rules, word by word."""
+    seen = levels[number].attributes
+    if number > 0 and seen.device != levels[number - 1].attributes.device:
+        return StopReason.MOUNT
+    below_a_trusted_one = any(paths[number:][above] in rules.trusted for above in range(len(paths) - number))
+    if below_a_trusted_one:
+        return None
+    if seen.owner_id not in (0, ADA):
+        return StopReason.OWNER
+    if seen.mode % 0o10 in (0o2, 0o3, 0o6, 0o7):
+        return StopReason.OWNER
+    if seen.mode // 0o10 % 0o10 in (0o2, 0o3, 0o6, 0o7) and seen.group_id != ADAS_GROUP:
+        return StopReason.OWNER
+    return None
+
+
+def test_a_search_sees_what_the_procedure_says(is_full: bool) -> None:
+    @settings(max_examples=10_000 if is_full else 200, deadline=None)
+    @given(levels=LEVELS, data=st.data())
+    def check(levels: list[Level], data: st.DataObject) -> None:
+        view = Described(levels)
+        paths = view.paths()
+        home = data.draw(st.sampled_from([None, None, *paths]), "home")
+        trusted = tuple(data.draw(st.lists(st.sampled_from(paths), max_size=2), "trusted"))
+        limit = data.draw(st.sampled_from([64, 64, 64, 3]), "max_levels")
+        rules = Rules(user_id=ADA, private_group_id=ADAS_GROUP, home=home, trusted=trusted, max_levels=limit)
+
+        finding = find_owner(paths[0], view, rules)
+
+        barriers = [number for number in range(len(levels)) if is_barred(levels, paths, number, rules)]
+        repositories = [number for number in range(len(levels)) if levels[number].is_repository]
+        ends = {len(levels) - 1, limit - 1, *repositories, *([paths.index(home)] if home is not None else [])}
+        seen = min([min(ends) + 1, *barriers])
+        configs = [number for number in range(seen) if levels[number].config is not None]
+        assert list(finding.levels) == paths[:seen]
+        assert finding.barrier == (paths[seen] if barriers and barriers[0] == seen <= min(ends) else None)
+        assert (finding.config.root if finding.config else None) == (paths[configs[0]] if configs else None)
+        found = repositories[0] if repositories and repositories[0] < seen else None
+        assert (finding.repository.root if finding.repository else None) == (
+            paths[found] if found is not None else None
+        )
+        if configs:
+            assert (finding.stop, finding.stopped_at) == (StopReason.CONFIG, paths[configs[0]])
+        elif finding.barrier is not None:
+            assert finding.stop is is_barred(levels, paths, seen, rules)
+        elif found is not None:
+            assert finding.stop is StopReason.REPOSITORY
+        else:
+            assert finding.stop in (StopReason.HOME, StopReason.DEPTH, StopReason.FILESYSTEM_ROOT)
+
+    check()
+
+
+# Trees of every kind, on a real disk
+
+IN_TREE = ("a", "a/b", "a/b/c", "a/b/c/d", "x", "x/y", "x/y/z")
+CONFIG_KINDS = ("toml", "json", "earlier", "broken", "pipe", "link", "hard link", "shared", "behind a link", "huge")
+REPOSITORY_KINDS = (
+    *("git", "hg", "jj", "bare", "worktree", "moved worktree", "submodule", "kept elsewhere", "linked"),
+    *("nonsense", "stolen checkout", "stolen worktree", "pruned worktree", "claims to share", "stolen submodule"),
+)
+USABLE = ("toml", "json", "earlier")
+OTHER_USER = 1234
+TEXT = 'version = "1.0"\n[project]\nname = "x"\n'
+JSON_TEXT = '{"version": "1.0", "project": {"name": "x"}}'
+
+
+@dataclass(frozen=True)
+class Kind:
+    config: str | None
+    repository: str | None
+    is_shared: bool
+    is_anothers: bool
+
+
+KINDS = st.builds(
+    Kind,
+    config=st.sampled_from([None] * 6 + list(CONFIG_KINDS)),
+    repository=st.sampled_from([None] * 10 + list(REPOSITORY_KINDS)),
+    is_shared=st.sampled_from([False] * 9 + [True]),
+    is_anothers=st.sampled_from([False] * 9 + [os.geteuid() == 0]),
+)
+TREES = st.fixed_dictionaries(dict.fromkeys(IN_TREE, KINDS))
+
+
+def build(base: Path, tree: dict[str, Kind]) -> None:
+    """Make the tree, and beside it what its `.git` files name."""
+    for name in ("main/.git/worktrees/real", "super/.git/modules/real", "kept", "checked-out"):
+        (base / name).mkdir(parents=True)
+    write(base / "main/.git/worktrees/real/commondir", "../..\n")
+    write(base / "main/.git/worktrees/real/gitdir", f"{base}/checked-out/.git\n")
+    write(base / "checked-out/.git", f"gitdir: {base}/main/.git/worktrees/real\n")
+    write(base / "super/.git/modules/real/config", f"[core]\n\tworktree = {base}/checked-out\n")
+    write(base / "secret", TEXT)
+    for path in IN_TREE:
+        (base / path).mkdir()
+    for path, kind in tree.items():
+        build_config(base, base / path, kind.config)
+        build_repository(base, base / path, kind.repository, IN_TREE.index(path))
+    for path, kind in tree.items():
+        (base / path).chmod(0o777 if kind.is_shared else 0o755)
+        if kind.is_anothers:
+            os.chown(base / path, OTHER_USER, -1)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def build_config(base: Path, level: Path, kind: str | None) -> None:
+    path = level / ".workroot/config.toml"
+    match kind:
+        case None:
+            return
+        case "json":
+            write(level / ".workroot/config.json", JSON_TEXT)
+        case "earlier":
+            write(level / ".codebase-mcp/config.json", JSON_TEXT)
+        case "behind a link":
+            write(level / "elsewhere/config.toml", TEXT)
+            (level / ".workroot").symlink_to("elsewhere")
+        case _:
+            path.parent.mkdir()
+            make_file(base, path, kind)
+
+
+def make_file(base: Path, path: Path, kind: str) -> None:
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to(base / "secret")
+        case "hard link":
+            path.hardlink_to(base / "secret")
+        case "broken":
+            path.write_text("[broken\n")
+        case _:
+            path.write_text(TEXT)
+            if kind == "shared":
+                path.chmod(0o666)
+            if kind == "huge":
+                os.truncate(path, 2**31)
+
+
+def build_repository(base: Path, level: Path, kind: str | None, number: int) -> None:
+    private, module = base / f"main/.git/worktrees/w{number}", base / f"super/.git/modules/m{number}"
+    named: dict[str, object] = {
+        "worktree": private,
+        "moved worktree": private,
+        "submodule": module,
+        "kept elsewhere": base / "kept",
+        "stolen checkout": base / "main/.git",
+        "stolen worktree": base / "main/.git/worktrees/real",
+        "pruned worktree": base / "main/.git/worktrees/none",
+        "claims to share": level / "own/worktrees/w",
+        "stolen submodule": base / "super/.git/modules/real",
+        "nonsense": "",
+    }
+    if kind in named:
+        write(level / ".git", f"gitdir: {named[kind]}\n")
+    match kind:
+        case "git" | "hg" | "jj":
+            (level / f".{kind}").mkdir()
+        case "linked":
+            (level / ".git").symlink_to(base / "kept")
+        case "bare":
+            for name in ("objects", "refs"):
+                (level / name).mkdir()
+            write(level / "HEAD", "ref: refs/heads/main\n")
+        case "worktree" | "moved worktree":
+            write(private / "commondir", "../..\n")
+            write(private / "gitdir", f"{level if kind == 'worktree' else base / 'gone'}/.git\n")
+        case "claims to share":
+            write(level / "own/worktrees/w/commondir", f"{base}/main/.git\n")
+            write(level / "own/worktrees/w/gitdir", f"{level}/.git\n")
+        case "submodule":
+            write(module / "config", f"[core]\n\tworktree = {level}\n")
+
+
+def common_of(base: Path, level: Path, kind: str, number: int) -> str:
+    """Return the common directory that a repository honestly has."""
+    honest: dict[str, object] = {
+        "hg": level / ".hg",
+        "jj": level / ".jj",
+        "bare": level,
+        "worktree": base / "main/.git",
+        "moved worktree": base / "main/.git",
+        "submodule": base / f"super/.git/modules/m{number}",
+        "kept elsewhere": base / "kept",
+        "linked": base / "kept",
+    }
+    return str(honest.get(kind, level / ".git"))
+
+
+def expected(base: Path, tree: dict[str, Kind], start: str, trusted: list[str]) -> tuple[object, ...]:
+    """Return the config's root and whether it is usable, the repository's root and common directory, the barrier."""
+    config: tuple[str, bool] | None = None
+    for path in [start, *(str(parent) for parent in Path(start).parents)]:
+        if path == ".":
+            return config, None, None
+        kind = tree[path]
+        is_trusted = any(path == top or Path(top) in Path(path).parents for top in trusted)
+        if (kind.is_shared or kind.is_anothers) and not is_trusted:
+            return config, None, f"{base}/{path}"
+        if kind.config is not None and config is None:
+            config = (f"{base}/{path}", kind.config in USABLE)
+        if kind.repository is not None:
+            common = common_of(base, base / path, kind.repository, IN_TREE.index(path))
+            return config, (f"{base}/{path}", common), None
+    raise AssertionError
+
+
+def test_a_real_tree_is_seen_as_it_was_made(is_full: bool) -> None:
+    @settings(max_examples=10_000 if is_full else 200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        tree=TREES,
+        start=st.sampled_from(IN_TREE),
+        way=st.sampled_from(["{}", "link/{}", "./x/../{}/", "chain/{}"]),
+        trusted=st.lists(st.sampled_from(IN_TREE), max_size=2),
+    )
+    def check(tree: dict[str, Kind], start: str, way: str, trusted: list[str]) -> None:
+        with tempfile.TemporaryDirectory() as made:
+            base = Path(made).resolve()
+            build(base, tree)
+            (base / "link").symlink_to(".")
+            (base / "chain").symlink_to("link/x/../link")
+            rules = replace(
+                rules_of_this_process([f"{base}/link/{path}" for path in trusted]), home=Directory(str(base))
+            )
+            clock_ns = time.time_ns() + 10_000_000_000
+            finder = ProjectFinder(NAMESPACE, rules=rules, clock_ns=lambda: clock_ns)
+
+            finding = finder.explain_now(f"{base}/{way.format(start)}")
+
+            found, repository = finding.config, finding.repository
+            assert (
+                (found.root, isinstance(found.content, ProjectConfig)) if found is not None else None,
+                (repository.root, repository.common_directory) if repository is not None else None,
+                finding.barrier,
+            ) == expected(base, tree, start, trusted)
+            assert finding.directory == f"{base}/{start}"
+            place = finder.find_now(f"{base}/{start}")
+            assert finder.find_now(f"{base}/{start}") is place
+            assert set(finding.levels) <= set(place.rests_on)
+            assert all(os.path.isdir(directory) for directory in place.rests_on)
+
+    check()
+
+
+# Answers that are remembered
 
 TOPS = ("", "a", "a/b", "a/b/c", "other")
 CONTENTS = (b'version = "1.0"\n[project]\nname = "one"\n', b'version = "1.0"\n[project]\nname = "two"\n', b"[broken\n")

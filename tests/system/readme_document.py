@@ -1,4 +1,4 @@
-"""The README as data: its fenced blocks, tables and inline code, and which of them a test answers for."""
+"""The documents as data: fenced blocks, tables, steps and inline code, and which of them a test answers for."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ class Block:
         return f"{self.section}: {self.kind} {self.number}"
 
 
+README = "README.md"
+
 _claimed: set[Block] = set()
 
 
@@ -56,31 +58,50 @@ def unclaimed() -> list[str]:
     return [str(block) for block in blocks() if block not in _claimed]
 
 
-def find(kind: str, section: str, number: int = 1) -> Block:
-    """Return a block of the README."""
-    for block in blocks():
+def find(kind: str, section: str, number: int = 1, *, document: str = README) -> Block:
+    """Return a block of a document."""
+    for block in blocks(document):
         if (block.kind, block.section, block.number) == (kind, section, number):
             return block
-    raise LookupError(f"the README's section {section!r} has no {kind} {number}")
+    raise LookupError(f"the section {section!r} of {document} has no {kind} {number}")
 
 
 @cache
-def blocks() -> tuple[Block, ...]:
-    """Return the README's fenced blocks and tables in their order."""
-    return tuple(_blocks(_tokens(ROOT / "README.md")))
+def blocks(document: str = README) -> tuple[Block, ...]:
+    """Return a document's fenced blocks and tables in their order."""
+    return tuple(_blocks(_tokens(ROOT / document)))
 
 
 @cache
-def inline_code(document: str = "README.md") -> tuple[str, ...]:
+def steps(document: str) -> tuple[tuple[str, int], ...]:
+    """Return the steps of a document's procedures, each with the heading above it and its number in the list."""
+    found, section, tokens = list[tuple[str, int]](), "", _tokens(ROOT / document)
+    for position, token in enumerate(tokens):
+        if token.type == "heading_open":
+            section = tokens[position + 1].content
+        elif token.type == "list_item_open" and token.level == 1 and token.markup == ".":
+            found.append((section, int(token.info)))
+    return tuple(found)
+
+
+@cache
+def headings(document: str) -> tuple[str, ...]:
+    """Return a document's headings."""
+    tokens = _tokens(ROOT / document)
+    return tuple(tokens[position + 1].content for position, each in enumerate(tokens) if each.type == "heading_open")
+
+
+@cache
+def inline_code(document: str = README) -> tuple[str, ...]:
     """Return what stands between backticks in the text and tables of a document."""
     children = [child for token in _tokens(ROOT / document) for child in token.children or ()]
     return tuple(child.content for child in children if child.type == "code_inline")
 
 
 @cache
-def links() -> tuple[str, ...]:
-    """Return where the README's links lead."""
-    children = [child for token in _tokens(ROOT / "README.md") for child in token.children or ()]
+def links(document: str = README) -> tuple[str, ...]:
+    """Return where a document's links lead."""
+    children = [child for token in _tokens(ROOT / document) for child in token.children or ()]
     return tuple(str(child.attrs["href"]) for child in children if child.type == "link_open")
 
 
@@ -98,7 +119,7 @@ def code(cell: str) -> str:
 
 def section_text(section: str) -> str:
     """Return the Markdown between a heading and the next one."""
-    _, _, rest = (ROOT / "README.md").read_text("utf-8").partition(f"# {section}\n")
+    _, _, rest = (ROOT / README).read_text("utf-8").partition(f"# {section}\n")
     assert rest, f"the README has no section {section!r}"
     return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from trees import CONFIG, NAMESPACE, NOBODY, CountingClock, make_config, make_git_repository, needs_root, owner
 
-from workroot import filesystem_evidence
 from workroot.core.projects import Place, StopReason
 from workroot.errors import DirectoryError
 from workroot.filesystem_evidence import Evidence, Refusal
@@ -215,7 +214,7 @@ def test_what_counts_is_the_file_that_was_opened(
     said: str,
 ) -> None:
     path = make_config(base / "repo")
-    real_open, swaps = os.open, []
+    real_open, swaps = os.open, list[str]()
 
     def open_after_a_swap(name: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         if name == path.name and not swaps:
@@ -224,7 +223,7 @@ def test_what_counts_is_the_file_that_was_opened(
             make(path, secret)
         return real_open(name, flags, mode, dir_fd=dir_fd)
 
-    monkeypatch.setattr(filesystem_evidence.os, "open", open_after_a_swap)
+    monkeypatch.setattr(os, "open", open_after_a_swap)
 
     assert_refused(finder.find_now(f"{base}/repo"), said)
     assert swaps
@@ -243,7 +242,7 @@ def test_a_file_that_was_replaced_while_it_was_opened_is_looked_at_again(
             (path.parent / "new").replace(path)
         return real_open(name, flags, mode, dir_fd=dir_fd)
 
-    monkeypatch.setattr(filesystem_evidence.os, "open", open_after_a_swap)
+    monkeypatch.setattr(os, "open", open_after_a_swap)
 
     assert owner(finder.find_now(f"{base}/repo")).name == "new"
     path.write_text(CONFIG.format("newer"))
@@ -265,7 +264,7 @@ def test_the_directory_that_was_opened_is_the_one_that_is_read_from(
             (base / "repo/.workroot").symlink_to(base / "elsewhere/.workroot")
         return opened
 
-    monkeypatch.setattr(filesystem_evidence.os, "open", open_then_swap)
+    monkeypatch.setattr(os, "open", open_then_swap)
 
     assert owner(finder.find_now(f"{base}/repo")).name == "honest"
     assert_refused(finder.find_now(f"{base}/repo"), "lies behind a symbolic link")

@@ -419,8 +419,10 @@ async def test_resources_show_the_caller_s_projects_and_session(shared: Home, er
     assert templates == ["workroot://projects/{id}", "workroot://sessions/{session_id}"]
     assert [row["root"] for row in projects["projects"][:2]] == [str(worktree), str(main)]
     assert (project["id"], project["name"]) == (project_id, main.name)
-    assert {"root": str(worktree), "worktree_of": str(main)} in project["roots"]
-    assert {"root": str(main), "worktree_of": None} in project["roots"]
+    assert [(row["root"], row["worktree_of"]) for row in project["roots"]] == [
+        (str(worktree), str(main)),
+        (str(main), None),
+    ]
     assert (session["session_id"], session["working_directory"]) == (session_id, str(worktree))
     assert session["project_root"] == str(worktree)
     assert caught.value.code == -32602

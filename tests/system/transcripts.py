@@ -19,17 +19,32 @@ from typing import Any
 from mcp import Client
 from real_daemon import DEADLINE_SECONDS, WORKROOT, Home, text_of
 
-__all__ = ["Transcript", "comparable"]
+__all__ = ["AS_DEFAULT", "BECAME_DEFAULT", "BY_HANDLE", "Transcript", "comparable"]
 
 _HOME = "/home/you"
 
 _DOES = re.compile(
-    r"\$ (?P<command>.+)|(?P<starts>[\w-]+) starts in (?P<directory>\S+)|(?P<opens>[\w-]+) opens (?P<folders>.+)"
+    r"\$ (?P<command>.+)|(?P<starts>[\w-]+) starts in (?P<directory>\S+)(?: with (?P<options>.+))?|(?P<opens>[\w-]+) opens (?P<folders>.+)"
     r"|(?P<calls>[\w-]+): (?P<tool>\w+)\((?P<arguments>.*)\)"
 )
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HANDLE = re.compile(r"\bwr_[\w-]*(?:\.\.\.)?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+
+AS_DEFAULT = "(this connection's default)"
+"""How an answer names the session of a connection, in protocol 2025-11-25 and before."""
+
+BECAME_DEFAULT = "this is now the default of your whole connection; agents that share it need their own session_id"
+"""The note of the call that set it."""
+
+BY_HANDLE = "(pass it as session_id on later calls)"
+"""How every other answer names a session."""
+
+_NO_SESSION = (
+    "session: none; nothing was set yet on this connection",
+    "session: none; the call names none, and its connection stands for none",
+)
+"""How `workroot why` says in either era that there is none."""
 
 _GIT = {"user.name": "You", "user.email": "you@example.org", "init.defaultBranch": "main"}
 
@@ -79,8 +94,9 @@ class Transcript:
             return self._run(doing["command"])
         if doing["starts"]:
             name, directory = doing["starts"], self._localized(doing["directory"])
+            options = (doing["options"] or "").split()
             roots = (lambda: tuple(self._folders[name])) if name in self._folders else None
-            client = self.home.open_client(self.era, Path(directory), name=name, roots=roots)
+            client = self.home.open_client(self.era, Path(directory), *options, name=name, roots=roots)
             self._clients[name] = await stack.enter_async_context(client)
             return ""
         if doing["opens"]:
@@ -99,7 +115,11 @@ class Transcript:
         return text_of(result)
 
     def _run(self, command: str) -> str:
-        git = {f"GIT_CONFIG_{part}_{number}": text for number, pair in enumerate(_GIT.items()) for part, text in zip(("KEY", "VALUE"), pair, strict=True)}
+        git = {
+            f"GIT_CONFIG_{part}_{number}": text
+            for number, pair in enumerate(_GIT.items())
+            for part, text in zip(("KEY", "VALUE"), pair, strict=True)
+        }
         home = self.home.environment["HOME"]
         ended = subprocess.run(
             ["/bin/sh", "-c", self._localized(command)],
@@ -128,7 +148,13 @@ class Transcript:
         return text.replace(_HOME, self.home.environment["HOME"]).replace("~", self.home.environment["HOME"])
 
     def _as_documented(self, text: str) -> str:
-        return text.replace(self.home.environment["HOME"], _HOME)
+        return _in_later_words(text.replace(self.home.environment["HOME"], _HOME))
+
+
+def _in_later_words(text: str) -> str:
+    """Return an answer of the handshake era as one of the modern era reads."""
+    text = re.sub(f"{re.escape(AS_DEFAULT)} Note: {re.escape(BECAME_DEFAULT)}", BY_HANDLE, text)
+    return text.replace(AS_DEFAULT, BY_HANDLE).replace(*_NO_SESSION)
 
 
 def _doing(line: str) -> dict[str, Any]:

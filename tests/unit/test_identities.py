@@ -471,8 +471,8 @@ def test_a_field_that_a_project_cannot_set_is_said_to_be_ignored() -> None:
     place = look(clone(A, replace(SHOP, ignored=("trusted_directories", "model_may_move"))), Identities())
 
     assert place.warnings == (
-        f"`trusted_directories` in {A}/.workroot/config.toml is the user's to set, not a project's; it was ignored",
-        f"`model_may_move` in {A}/.workroot/config.toml is the user's to set, not a project's; it was ignored",
+        f"trusted_directories in {A}/.workroot/config.toml has no effect",
+        f"model_may_move in {A}/.workroot/config.toml has no effect",
     )
 
 

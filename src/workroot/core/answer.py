@@ -110,6 +110,7 @@ class Resolution:
 
     Attributes:
         session: the session in force, or None.
+        claim: by what the call claims its session.
         is_default_session: the connection stood for it; the caller passed no handle.
         place: the directory and its project, or None when unknown or ambiguous.
         outcome: how the decision ended.
@@ -123,6 +124,7 @@ class Resolution:
     """
 
     session: SessionContext | None = None
+    claim: SessionClaim = SessionClaim("none")
     is_default_session: bool = False
     place: Place | None
     outcome: Outcome

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workroot.core.answer import Outcome, Resolution, SessionClaim, Step, Verdict
+from workroot.core.answer import Outcome, Resolution, Step, Verdict
 from workroot.core.signs import Source
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _SESSION_BY = {
     "handle": "by the handle that came with the call",
     "conversation": "by the client's own id of the conversation",
     "alias": "the default of the connection",
+    "none": "opened by this call",
 }
 _NO_SESSION = {
     "conversation": "none; nothing was set yet in what the client calls this conversation",
@@ -91,18 +92,10 @@ def shortened(resolution: Resolution) -> tuple[str, ...]:
 
 
 def _whose(resolution: Resolution) -> str:
-    session, claim = resolution.session, _claim_of(resolution)
+    session, claim = resolution.session, resolution.claim
     if session is None:
-        return f"session: {_NO_SESSION.get(claim.by, 'none') if claim is not None else 'none'}"
-    by = "alias" if resolution.is_default_session else claim.by if claim is not None else ""
-    how = _SESSION_BY.get(by, "by a handle, or the client's own id of the conversation")
-    return f"session: {_handle(session.session_id)}, {how}"
-
-
-def _claim_of(resolution: Resolution) -> SessionClaim | None:
-    """Return by what the call claims its session, where the decision says so."""
-    claim = getattr(resolution, "claim", None)
-    return claim if isinstance(claim, SessionClaim) else None
+        return f"session: {_NO_SESSION.get(claim.by, 'none')}"
+    return f"session: {_handle(session.session_id)}, {_SESSION_BY[claim.by]}"
 
 
 def _sign_lines(resolution: Resolution) -> Iterator[str]:

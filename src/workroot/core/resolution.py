@@ -130,8 +130,9 @@ def decide(
     if signs.roots.left_out:
         left_out = f"{signs.roots.left_out} of the client's roots were not looked at: they are too many"
         found = replace(found, warnings=(*found.warnings, left_out))
-    by_alias = session is not None and claimed_session(signs).by == "alias"
-    return replace(found, session=session, is_default_session=by_alias)
+    claim = claimed_session(signs)
+    by_alias = session is not None and claim.by == "alias"
+    return replace(found, session=session, claim=claim, is_default_session=by_alias)
 
 
 # The ranks

@@ -25,6 +25,8 @@ from workroot.mcp_face.answers import project_row
 from workroot.mcp_face.evidence import peer_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mcp.server.context import ServerRequestContext
 
     from workroot.core.sessions import Owner, SessionContext
@@ -118,7 +120,7 @@ class Resources:
         roots = [each for each in self._sessions.projects.known(owner) if each.project_id == wanted]
         return await self._project(roots) if roots else None
 
-    async def _project(self, roots: list[KnownProject]) -> dict[str, object]:
+    async def _project(self, roots: Sequence[KnownProject]) -> dict[str, object]:
         rows = [project_row(each) for each in roots]
         return {
             "id": rows[0].id,

@@ -29,6 +29,7 @@ __all__ = ["Watcher"]
 logger = logging.getLogger(__name__)
 
 _SLICE = 64  # looks per turn of the event loop: half a millisecond
+_REARMED_OFTEN = 256  # directories: a larger watch is left alone for longer
 
 
 class Watcher:
@@ -125,14 +126,15 @@ class Watcher:
         )
         async with anyio.create_task_group() as helpers:
             helpers.start_soon(self._catch_up, in_force)
-            helpers.start_soon(self._stop_when_due, watch)
+            helpers.start_soon(self._stop_when_due, watch, len(self._wished))
             failure = await anyio.to_thread.run_sync(watch.run, limiter=limiter)
             helpers.cancel_scope.cancel()
         return failure, in_force.is_set()
 
-    async def _stop_when_due(self, watch: WatchThread) -> None:
+    async def _stop_when_due(self, watch: WatchThread, size: int) -> None:
         try:
-            await anyio.sleep(self._rearm_seconds)
+            # While a watch is built nothing else runs: watchfiles holds the interpreter lock, 11 us per directory.
+            await anyio.sleep(self._rearm_seconds * max(1.0, size / _REARMED_OFTEN))
             await self._rearm.wait()
         finally:
             watch.stop()  # cancelled or not: `run_sync` waits for the thread
