@@ -68,6 +68,7 @@ class Evidence:
         self._proofs: dict[str, Proof] = {}
         self._identified: dict[str, os.stat_result] = {}
         self._rests_on: dict[str, None] = {}
+        self._way_rests_on: dict[str, None] = {}
         self._settled_before_ns = now_ns - SETTLED_AFTER_NS
         self.mounts, self._touch = mounts, touch
         self._bytes_left = max_read_bytes
@@ -81,13 +82,18 @@ class Evidence:
 
     @property
     def rests_on(self) -> tuple[str, ...]:
-        """The directories to watch, in the order in which they were said; none that may hang."""
-        return tuple(self._rests_on)[:_MAX_RESTS_ON]
+        """The directories to watch, in the order in which they were said, those on the way last; none that may hang."""
+        return tuple({**self._rests_on, **self._way_rests_on})[:_MAX_RESTS_ON]
 
-    def rest_on(self, directory: str) -> None:
-        """Say that the answer changes when something in *directory*, which was looked at, comes, goes or changes."""
+    def rest_on(self, directory: str, *, is_on_the_way: bool = False) -> None:
+        """Say that the answer changes when something in *directory*, which was looked at, comes, goes or changes.
+
+        Args:
+            directory: absolute, links resolved.
+            is_on_the_way: it only holds a link that was followed.
+        """
         if self.mounts.touched_by(directory) is None:
-            self._rests_on[directory] = None
+            (self._way_rests_on if is_on_the_way else self._rests_on)[directory] = None
 
     def identify(self, path: str) -> os.stat_result:
         """Return what *path* itself is; it is proven whole: its names or content, owner and mode.
@@ -167,7 +173,7 @@ class Evidence:
                 return Refusal("is not a plain file")
             name = path if directory is None else os.path.basename(path)
             with os.fdopen(os.open(name, _OPEN_FLAGS, dir_fd=directory), "rb", buffering=0) as file:
-                return self._read_opened(path, file.fileno(), limit, refuses)
+                return self._read_opened(file.fileno(), limit, refuses)
         except (FileNotFoundError, NotADirectoryError):
             self.prove_weakly(path, is_absent, True)
             return None
@@ -176,13 +182,9 @@ class Evidence:
                 return Refusal("is not a plain file")
             return Refusal(f"cannot be read ({os.strerror(error.errno or 0)})")
 
-    def _read_opened(
-        self, path: str, file: int, limit: int, refuses: Callable[[os.stat_result], str | None]
-    ) -> bytes | Refusal:
-        """Read what was opened, which may be another file than the one that was seen before."""
+    def _read_opened(self, file: int, limit: int, refuses: Callable[[os.stat_result], str | None]) -> bytes | Refusal:
+        """Read what was opened; if that is another file than the one seen before, the proof will not hold."""
         status = os.fstat(file)
-        if identity_of(status) != identity_of(self._identified[path]):
-            self.is_settled = False
         if not stat.S_ISREG(status.st_mode):
             return Refusal("is not a plain file")
         if (problem := refuses(status)) is not None:

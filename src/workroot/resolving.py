@@ -62,6 +62,7 @@ def resolve(path: str, evidence: Evidence) -> str:
         links += 1
         if links > _MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        evidence.rest_on(resolved or "/", is_on_the_way=True)
         target = _target_of(here, evidence)
         if target.startswith("/"):
             resolved = ""

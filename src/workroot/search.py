@@ -27,7 +27,7 @@ _MAX_PATH_BYTES = 4095
 _MAX_ECHOED_CHARACTERS = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Seen:
     """What a search saw.
 
@@ -36,7 +36,7 @@ class Seen:
         is_settled: the proofs can be relied on.
         rests_on: the directories to watch.
         touched: the mounts that may hang and were touched, in that order.
-        mounts: those of the time of the search.
+        mounts: those of the last look.
     """
 
     finding: Finding
@@ -48,8 +48,9 @@ class Seen:
 
     def still_holds(self, mounts: Mounts, touch: Callable[[Mount], None] | None) -> bool:
         """Look again, at the proofs alone; *touch* is called before a mount is touched that may hang."""
-        if mounts is not self.mounts:
+        if mounts is not self.mounts and not self._leads_the_same_way(mounts):
             return False
+        self.mounts = mounts
         if not self.touched or touch is None:
             return all_hold(self.proofs)
         for proof in self.proofs:
@@ -58,6 +59,13 @@ class Seen:
             if not all_hold((proof,)):
                 return False
         return True
+
+    def _leads_the_same_way(self, mounts: Mounts) -> bool:
+        """Tell whether the mounts that changed have nothing to do with what was seen."""
+        before = self.mounts
+        return mounts.magic == before.magic and all(
+            mounts.touched_by(path) == before.touched_by(path) for path, _, _ in self.proofs
+        )
 
 
 def search(

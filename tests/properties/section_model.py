@@ -185,7 +185,7 @@ class Said:
         meta: dict[str, object] = {"workroot/directory": self.meta, "agent-working-dir": self.agent}
         meta["codex/sandbox-state-meta"] = {"sandboxCwd": self.sandbox}
         if self.workspaces:
-            meta["x-codex-turn-metadata"] = {"workspaces": dict.fromkeys(self.workspaces, {})}
+            meta["x-codex-turn-metadata"] = {"workspaces": {key: {} for key in self.workspaces}}
         named = {"CLAUDE_PROJECT_DIR": self.claude, "PWD": self.pwd, "WORKSPACE_FOLDER_PATHS": ":".join(self.folders)}
         environment = {name: value for name, value in named.items() if value}
         late = (
@@ -366,10 +366,10 @@ class Model:
             both = {place.directory for place in (pinned, *now) if place is not None}
             return Answer("stale", None, "pin", None, frozenset(both))
         if fate == "follows":
-            return self._there(now[0], rank, signs, remembered(now[0], signs))
+            return self.there(now[0], rank, signs, remembered(now[0], signs))
         if pinned is None:
             raise ModelError("invalid_directory")
-        return self._there(pinned, "pin", signs, remembered(pinned, signs) if is_renewed else self.session.signs)
+        return self.there(pinned, "pin", signs, remembered(pinned, signs) if is_renewed else self.session.signs)
 
     def _compared(self, signs: Sequence[Usable]) -> tuple[str, list[PinnedSign], list[Place]]:
         """Return the best sign that was there when the pin was set and is there now: its rank, then, and now."""
@@ -427,9 +427,9 @@ class Model:
             named = [path for rank, _, path in self.said.spoken() if rank == "header"]
             if len({LINKS.get(path, path) for path in named}) > 1:
                 raise ModelError("signs_disagree")
-        return self._there(best.place, best.rank, usable(self.world, self.said), None)
+        return self.there(best.place, best.rank, usable(self.world, self.said), None)
 
-    def _there(
+    def there(
         self, place: Place, source: str, signs: Sequence[Usable], pin: tuple[PinnedSign, ...] | None
     ) -> Answer:
         """Return the answer to who works in *place*, or arrives there."""

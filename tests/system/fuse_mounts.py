@@ -54,8 +54,9 @@ class FoldingTree:
     LOOKUP, FORGET, GETATTR, INIT, OPENDIR, READDIR = 1, 2, 3, 26, 27, 28
 
     def __init__(self, device: int, directories: list[str]) -> None:
-        self._device = device
+        self._device, self._began = device, int(time.time()) - 3600
         self._names: dict[int, dict[str, int]] = {1: {}}
+        self._changed_at: dict[int, int] = {}
         for directory in directories:
             node = 1
             for name in directory.split("/"):
@@ -65,6 +66,14 @@ class FoldingTree:
                 node = self._names[node][name]
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
+
+    def spell(self, parent: str, before: str, after: str) -> None:
+        """Spell a directory in *parent* otherwise."""
+        node = 1
+        for name in parent.split("/"):
+            node = self._names[node][name]
+        self._names[node] = {after if name == before else name: at for name, at in self._names[node].items()}
+        self._changed_at[node] = self._changed_at.get(node, 0) + 1
 
     def wait_closed(self) -> None:
         self._thread.join(5)
@@ -100,7 +109,7 @@ class FoldingTree:
         return 38  # ENOSYS
 
     def _attributes(self, node: int) -> bytes:
-        at = int(time.time()) - 3600
+        at = self._began + self._changed_at.get(node, 0)
         return struct.pack(
             "<QQQQQQIIIIIIIIII", node, 0, 0, at, at, at, 0, 0, 0, stat.S_IFDIR | 0o755, 2, 0, 0, 0, 4096, 0
         )

@@ -14,6 +14,8 @@ import pytest
 from fuse_mounts import FoldingTree, mounted, unmount
 from trees import NAMESPACE, make_config, owner
 
+from workroot.core.identities import Identities
+from workroot.core.projects import Directory, KnownId, ProjectId, ProjectKey
 from workroot.errors import DirectoryError
 from workroot.file_pool import FilePool
 from workroot.mounts import mount_table
@@ -147,6 +149,13 @@ async def test_links_and_repositories_that_lead_into_a_hung_mount_do_not_hang(
         assert f"{hung} did not answer within 0.3 s" in await refusal(fresh, base / name)
 
 
+@pytest.mark.parametrize("name", [".git", ".hg", ".workroot", ".codebase-mcp", "HEAD"])
+async def test_what_hangs_right_in_a_project_does_not_hang_either(base: Path, name: str) -> None:
+    with mounted(base / "repo" / name, "fuse.hung"):
+        fresh = ProjectFinder(NAMESPACE, pool=FilePool(answer_seconds=ANSWER_SECONDS))
+        assert f"{base}/repo/{name} did not answer within 0.3 s" in await refusal(fresh, base / "repo")
+
+
 async def test_a_mount_that_comes_later_is_noticed_before_what_is_remembered_is_checked(
     base: Path, clock: Clock
 ) -> None:
@@ -162,6 +171,18 @@ async def test_a_mount_that_comes_later_is_noticed_before_what_is_remembered_is_
         assert f"{base}/later did not answer" in await refusal(finder, base / "later/a")
 
     assert owner(await finder.find(f"{base}/later/a")).root == f"{base}/later/a"
+
+
+async def test_a_mount_that_comes_elsewhere_changes_nothing(base: Path) -> None:
+    make_config(base / "local")
+    (base / "elsewhere").mkdir()
+    finder = ProjectFinder(NAMESPACE, clock_ns=lambda: time.time_ns() + 10**10)
+    before = await finder.find(f"{base}/local")
+
+    with mounted(base / "elsewhere", "fuse.hung"):
+        assert await finder.find(f"{base}/local") is before
+
+    assert await finder.find(f"{base}/local") is before
 
 
 async def test_a_mount_that_might_hang_and_answers_is_asked_each_time_and_not_watched(base: Path) -> None:
@@ -180,9 +201,27 @@ async def test_a_mount_that_might_hang_and_answers_is_asked_each_time_and_not_wa
         await finder.find(f"{base}/far/repo/src")
 
 
+async def test_a_project_on_a_hung_mount_keeps_its_id(base: Path, hung: Path) -> None:
+    claimed = ProjectId("123e4567-e89b-42d3-a456-426614174000")
+    identities = Identities()
+    key = ProjectKey(f"{hung}/repo/.git", "")
+    identities.put(KnownId(key=key, project_id=claimed, name="there", root=Directory(f"{hung}/repo")))
+    (base / "copy/.git").mkdir(parents=True)
+    make_config(base / "copy").write_text(f'version = "1.0"\n[project]\nname = "copy"\nid = "{claimed}"\n')
+    finder = ProjectFinder(NAMESPACE, identities=identities, pool=FilePool(answer_seconds=ANSWER_SECONDS))
+
+    with anyio.fail_after(5):
+        place = await finder.find(f"{base}/copy")
+
+    assert owner(place).project_id != claimed
+    assert (place.displaced, len(place.warnings)) == ((), 1)
+
+
 async def test_a_process_ends_although_a_look_hangs(hung: Path) -> None:
     program = f"""
 import anyio
+from workroot.core.identities import Identities
+from workroot.core.projects import Directory, KnownId, ProjectId, ProjectKey
 from workroot.errors import DirectoryError
 from workroot.file_pool import FilePool
 from workroot.mounts import mount_table

@@ -476,6 +476,40 @@ def test_what_is_neither_file_nor_directory_is_no_marker(base: Path, finder: Pro
     assert owner(finder.find_now(f"{base}/b")).root == str(base)
 
 
+# What is to be watched
+
+
+def test_an_answer_rests_on_the_levels_the_configs_directories_and_last_what_holds_the_links(
+    base: Path, finder: ProjectFinder
+) -> None:
+    make_config(base / "repo/part")
+    (base / "repo/.git").mkdir()
+    (base / "repo/.workflow-mcp").mkdir()
+    (base / "repo/part/src").mkdir()
+    (base / "links").mkdir()
+    (base / "links/link").symlink_to("../repo/part")
+
+    assert finder.find_now(f"{base}/links/link/src").rests_on == (
+        f"{base}/repo/part/src",
+        f"{base}/repo/part",
+        f"{base}/repo/part/.workroot",
+        f"{base}/repo",
+        f"{base}/links",
+    )
+
+
+def test_an_answer_rests_on_64_directories_at_most_and_on_the_nearest(base: Path, finder: ProjectFinder) -> None:
+    level = base
+    for _ in range(60):
+        level /= "d"
+        (level / ".workroot").mkdir(parents=True)
+
+    rests_on = finder.find_now(str(level)).rests_on
+
+    assert len(rests_on) == 64
+    assert rests_on[:2] == (str(level), f"{level}/.workroot")
+
+
 # Answers that are remembered
 
 

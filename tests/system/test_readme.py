@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import importlib.util
@@ -20,8 +21,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 import click
 import pytest
+from mcp.client.subscriptions import ResourceUpdated
 from readme_document import ROOT, Block, code, codes, find, inline_code, links, section_text, shown, unclaimed
 from readme_user import (
     HANDSHAKE,
@@ -40,6 +43,7 @@ import workroot
 from workroot import rendezvous
 from workroot.cli.exit_codes import ExitCode
 from workroot.cli.program import program
+from workroot.client_profiles import client_profiles
 from workroot.core.discovery import MAX_LEVELS
 from workroot.core.projects import CONFIG_NAMES
 from workroot.core.signs import ConnectorFacts, Source, connector_hints
@@ -82,11 +86,11 @@ def test_every_block_and_table_belongs_to_a_test() -> None:
     assert unclaimed() == []
 
 
-@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md", "docs/which-project.md"])
 def test_commands_in_the_text_exist(document: str) -> None:
     said = [one.split() for one in inline_code(document) if re.match(r"workroot [a-z-]", one)]
 
-    assert len(said) >= 10
+    assert len(said) >= 1
     for words in said:
         if words[1] == "--version":
             continue
@@ -95,9 +99,23 @@ def test_commands_in_the_text_exist(document: str) -> None:
         assert {word for word in rest if word.startswith("--")} <= known, words
 
 
+def test_the_parts_of_the_architecture_are_there() -> None:
+    parts = [one for one in inline_code("docs/architecture.md") if re.fullmatch(r"[\w*/]+(\.py|/)", one)]
+
+    assert len(parts) > 30
+    assert [one for one in parts if not list((ROOT / "src" / "workroot").glob(one))] == []
+    assert [one for one in links("docs/architecture.md") if not (ROOT / "docs" / one).is_file()] == []
+
+
+def test_the_changelog_counts_the_clients_that_are_known() -> None:
+    assert f"{len(client_profiles())} clients" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
 def test_links_lead_somewhere() -> None:
-    assert {"docs/architecture.md", "CHANGELOG.md", "LICENSE"} <= set(links())
-    assert [link for link in links() if not (ROOT / link).is_file()] == []
+    documents = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+    assert {*documents, "CHANGELOG.md", "LICENSE"} <= set(links())
+    assert [link for link in links() if not (link == "#security" or (ROOT / link).is_file())] == []
+    assert section_text("Security")
 
 
 def test_variables_in_the_text_exist() -> None:
@@ -247,11 +265,13 @@ async def test_the_first_example_is_what_a_client_reads(block: Block, reader: Us
 
 @shown("table", "How it knows where you work")
 async def test_the_signs_are_believed_in_the_order_of_the_table(block: Block, reader: User) -> None:
+    order = [source for source in Source if source is not Source.REGISTRY]  # that one only names candidates
     assert [(row[0], code(row[1])) for row in block.rows] == [
-        (str(number), source.value) for number, source in enumerate(Source, start=1)
+        (str(number), source.value) for number, source in enumerate(order, start=1)
     ]
     places = {source: reader.directory(f"by-{source}") for source in Source}
-    by_meta = {"workroot/directory": str(places[Source.META])}
+    turn: dict[str, object] = {"x-codex-turn-metadata": {"workspaces": {str(places[Source.TURN_METADATA]): {}}}}
+    by_meta = {"workroot/directory": str(places[Source.META]), **turn}
     async with reader.client(places[Source.CONNECTOR], roots=[places[Source.ROOTS]]) as all_signs:
         pinned = await ask(all_signs, "set_working_directory", directory=str(places[Source.PIN]))
         handle, argument = {"session_id": pinned["session_id"]}, {"directory": str(places[Source.ARGUMENT])}
@@ -259,17 +279,20 @@ async def test_the_signs_are_believed_in_the_order_of_the_table(block: Block, re
             await where(all_signs, by_meta, **handle, **argument),
             await where(all_signs, by_meta, **handle),
             await where(all_signs, by_meta),
-            await where(all_signs),
+            await where(all_signs, turn),
         ]
         others = (await ask(all_signs, "get_working_directory"))["alternatives"]
     async with reader.client(places[Source.CONNECTOR]) as without_roots:
-        answers.append(await where(without_roots))
+        answers.append(await where(without_roots, turn))
     async with reader.client(reader.home) as without_signs:
+        answers.append(await where(without_signs, turn))
         unknown = await ask(without_signs, "get_working_directory")
         said = text_of(await call(without_signs, "get_working_directory"))
 
     assert answers == [
-        (str(places[source]), source.value) for source in Source if source not in (Source.HEADER, Source.UNKNOWN)
+        (str(places[source]), source.value)
+        for source in order
+        if source not in (Source.HEADER, Source.PROCESS, Source.UNKNOWN)
     ]
     assert [other["directory"] for other in others] == [str(places[Source.CONNECTOR])]
     assert (unknown["working_directory"], unknown["source"]) == (None, "unknown")
@@ -283,12 +306,28 @@ def test_the_connector_s_facts_rank_as_the_table_lists_them(block: Block) -> Non
     several = ConnectorFacts(environment={"WORKSPACE_FOLDER_PATHS": "/3:/5"})
 
     assert [hint.detail for hint in connector_hints(facts)] == codes(block.rows[4][2])
-    assert connector_hints(several) == ()
+    assert [hint.problem for hint in connector_hints(several)] == ["names several folders"]
 
 
-@pytest.mark.parametrize("nowhere", ["~", "/", "/usr"])
+@shown("table", "How it knows where you work")
+async def test_what_clients_put_into_meta_names_the_directory(block: Block, reader: User) -> None:
+    directory = reader.directory("by-codex")
+    by = {
+        "workroot/directory": str(directory),
+        "codex/sandbox-state-meta": {"sandboxCwd": directory.as_uri()},
+        "agent-working-dir": str(directory),
+    }
+    assert codes(block.rows[2][2]) == ["_meta", *by]
+    async with reader.client(reader.shop) as client:
+        for key, value in by.items():
+            assert await where(client, {key: value}) == (str(directory), "meta")
+
+
+@pytest.mark.parametrize("nowhere", ["~", "/", "/usr", "~/.config"])
 async def test_where_editors_start_servers_says_nothing(reader: User, nowhere: str) -> None:
-    directory = reader.home if nowhere == "~" else Path(nowhere)
+    directory = Path(nowhere.replace("~", str(reader.home)))
+    if not directory.exists():
+        directory.mkdir()
     async with reader.client(directory, roots=[directory]) as client:
         meta = {"workroot/directory": str(directory)}
 
@@ -305,16 +344,49 @@ async def test_a_value_that_was_not_filled_in_says_nothing(reader: User) -> None
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_roots_in_several_projects_are_ambiguous_but_for_claude_code(reader: User, era: str) -> None:
+async def test_roots_in_several_projects_are_ambiguous_but_for_two_clients(reader: User, era: str) -> None:
     roots = [reader.shop, reader.project(f"bank-{era}")]
     async with reader.client(reader.home, roots=roots, era=era) as client:
         answer = await ask(client, "get_working_directory")
-    async with reader.client(reader.home, roots=roots, era=era, name="claude-code") as client:
-        of_claude_code = await where(client)
+    of_others = []
+    for name in ("claude-code", "gemini-cli-mcp-client"):
+        async with reader.client(reader.home, roots=roots, era=era, name=name) as client:
+            of_others.append(await where(client))
 
     assert answer["working_directory"] is None
     assert [other["directory"] for other in answer["alternatives"]] == [str(root) for root in roots]
-    assert of_claude_code == (str(roots[0]), "roots")
+    assert of_others == [(str(roots[0]), "roots")] * 2
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_pin_follows_its_client_or_becomes_stale(reader: User, era: str) -> None:
+    first, second, against = (reader.directory(f"{name}-{era}") for name in ("first", "second", "against"))
+    roots = [first]
+    async with reader.client(reader.home, "--no-default-session", roots=roots, era=era) as client:
+        agreed, other = [
+            {"session_id": (await ask(client, "set_working_directory", directory=str(each)))["session_id"]}
+            for each in (first, against)
+        ]
+        roots[:] = [second]
+
+        assert (await ask(client, "get_working_directory", **agreed))["working_directory"] == str(second)
+        stale = await ask(client, "get_working_directory", **other)
+        assert stale["working_directory"] is None
+        assert [each["directory"] for each in stale["alternatives"]] == [str(against), str(second)]
+        await ask(client, "set_working_directory", directory=str(second), **other)
+        assert await where(client, **other) == (str(second), "pin")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("codex-mcp-client", "threadId"), ("vscode", "vscode.conversationId"), ("goose", "agent-session-id")],
+)
+async def test_a_client_s_own_conversation_names_a_session(reader: User, name: str, key: str) -> None:
+    shop, start = str(reader.shop), reader.directory("start")
+    async with reader.client(start, name=name) as client:
+        await ask(client, "set_working_directory", {key: "one"}, directory=shop)
+        assert await where(client, {key: "one"}) == (shop, "pin")
+        assert await where(client, {key: "two"}) == (str(start), "connector")
 
 
 async def test_a_connection_has_a_session_of_its_own_in_the_older_era_only(reader: User) -> None:
@@ -369,6 +441,26 @@ def test_the_names_of_configs_are_those_that_are_looked_for() -> None:
     listed = [one for one in codes(section_text("Which project owns a directory")) if one.startswith(".w")]
 
     assert set(CONFIG_NAMES) <= {*listed, *codes(section_text("Which project owns a directory"))}
+
+
+def test_a_repository_keeps_its_id_without_its_config_and_shares_it_with_none(user: User) -> None:
+    make_repository(shop := user.project(), ".git")
+    config, copy = shop / ".workroot" / "config.json", user.directory("code/copy")
+    make_repository(copy, ".git")
+    shutil.copytree(config.parent, copy / ".workroot")
+    user.serve()
+
+    def project(directory: Path) -> Any:
+        return asyncio.run(asked_at(user, directory))["project_info"]
+
+    assert project(shop)["id"] == SHOP_ID
+    assert project(copy)["id"] != SHOP_ID
+    assert user.run("projects", "join", str(copy)).returncode == 0
+    assert project(copy)["id"] == SHOP_ID
+    config.write_text("<<<<<<< HEAD\n")
+    assert project(shop)["id"] == SHOP_ID
+    config.unlink()
+    assert (project(shop)["id"], project(shop)["name"]) == (SHOP_ID, "Shop")
 
 
 @pytest.mark.parametrize("kind", [".git", ".hg", ".jj"])
@@ -476,6 +568,33 @@ async def test_the_table_of_resources_is_what_a_server_has(block: Block, reader:
             assert "shop" in getattr(content, "text", "")
 
     assert rows == [str(one.uri) for one in listed] + [one.uri_template for one in templates]
+
+
+@pytest.mark.parametrize("change", ["made", "changed", "moved", "deleted"])
+async def test_a_subscriber_is_told_when_a_config_changes(user: User, change: str) -> None:
+    shop = user.project()
+    config = shop / ".workroot" / "config.json"
+    (kept := shop / ".workroot" / "kept.json").write_text(config.read_text().replace("Shop", "Store"))
+    if change == "made":
+        config.unlink()
+    async with user.client(shop) as client:
+        session = await ask(client, "set_working_directory", directory=str(shop))
+        uri = f"workroot://sessions/{session['session_id']}"
+        async with client.listen(resource_subscriptions=[uri]) as subscription:
+            match change:
+                case "made" | "changed":
+                    os.replace(kept, config)
+                case "moved":
+                    (shop / ".workroot").rename(shop / ".before")
+                case "deleted":
+                    config.unlink()
+            with anyio.fail_after(10):
+                told = await anext(subscription)
+        now = await ask(client, "get_working_directory", session_id=session["session_id"])
+
+    assert isinstance(told, ResourceUpdated)
+    assert told.uri == uri
+    assert (now["project_info"] and now["project_info"]["name"]) == ("Store" if now["config_found"] else None)
 
 
 async def test_tools_refuse_what_the_text_says_they_refuse(reader: User) -> None:
@@ -626,8 +745,9 @@ def test_the_table_of_commands_is_what_the_program_has(block: Block) -> None:
 @shown("table", "Command line", number=1)
 async def test_every_command_of_the_table_runs(block: Block, user: User) -> None:
     words = {"DIR": str(user.directory("code")), "N": "2", "NAME": "somebody's editor", "QUERY": "shop", "USER": "ada"}
-    async with user.client(user.project()) as client:
-        await ask(client, "get_working_directory")
+    user.run("init", words["DIR"])  # its project is joined and asked what it wants, further down the table
+    async with user.client(shop := user.project()) as client:
+        words["SESSION"] = (await ask(client, "set_working_directory", directory=str(shop)))["session_id"][:11]
         for usage in (code(row[0]) for row in block.rows):
             arguments = [words.get(word, word) for word in re.split(r"[\s\[\]]+", usage)[1:] if word]
             if arguments[0] in ("connect", "serve", "stop"):
@@ -698,11 +818,18 @@ def test_the_table_of_settings_is_theirs(block: Block, tmp_path: Path) -> None:
 
 @shown("table", "Settings")
 def test_every_variable_of_the_table_wins_over_the_file(block: Block, tmp_path: Path) -> None:
-    other = {"false": "true", "true": "false", '"info"': "debug", "none": "7700"}
+    other = {
+        "false": "true",
+        "true": "false",
+        '"info"': "debug",
+        "none": "7700",
+        "[]": "/srv/shared, /opt",
+        '"anywhere"': "roots",
+    }
     (tmp_path / "config.toml").write_text("drain_seconds = 9\n")
     for name, default, variable, _ in block.rows:
         written = default.strip("`")
-        value = "a.toml, b.json" if written.startswith("[") else other.get(written, "77")
+        value = "a.toml, b.json" if written.startswith('["') else other.get(written, "77")
         loaded = load_settings({"WORKROOT_HOME": str(tmp_path), code(variable): value})
         changed = getattr(loaded, code(name))
         assert changed != getattr(Settings(state_directory=tmp_path), code(name)), name
@@ -750,6 +877,7 @@ def test_the_state_directory_of_each_system_is_the_table_s(block: Block, monkeyp
 async def test_the_state_directory_holds_what_the_table_lists(block: Block, user: User) -> None:
     listed = {code(row[0]): row[1] for row in block.rows}
     secret = user.json("token", "create", "one")["token"]
+    user.json("trust", "--deny", str(user.project("bank")))
     (user.state / "config.toml").write_text("http = true\n")
     async with user.client(user.project()) as client:
         session = (await ask(client, "set_working_directory", directory=str(user.home)))["session_id"]
@@ -908,56 +1036,28 @@ def test_native_windows_is_told_so_and_2(installation: Path, arguments: list[str
 # Not yet: what comes, makes a line of the README untrue, and one of these tests fail
 
 
-@pytest.mark.parametrize("era", ERAS)
-async def test_a_changed_config_is_seen_by_the_next_call(reader: User, era: str) -> None:
-    config = reader.project(f"before-{era}") / ".workroot" / "config.json"
-    async with reader.client(config.parents[1], era=era) as client:
-        await ask(client, "get_working_directory")
-        config.write_text(config.read_text().replace("Before", "After"))
-        assert (await ask(client, "get_working_directory"))["project_info"]["name"].startswith("After")
-    assert importlib.util.find_spec("workroot.watching") is None
-
-
-async def test_the_switches_of_earlier_configs_have_no_effect_yet(reader: User) -> None:
-    project = reader.project("switches", auto_switch=False, strict_mode=True, dry_run=True)
-    outside = str(reader.directory("outside"))
-    async with reader.client(project) as client:
-        assert (await ask(client, "get_working_directory"))["project_info"]["name"] == "Switches"
-        session = (await ask(client, "set_working_directory", directory=str(project)))["session_id"]
-        assert await where(client, session_id=session) == (str(project), "pin")
-        assert await where(client, session_id=session, directory=outside) == (outside, "argument")
-    wrong = reader.project("wrong", strict_mode="yes")
-    assert reader.json("why", directory=wrong)["config_error"]["field"] == "strict_mode"
-
-
-async def test_a_pin_stays_when_the_roots_move(reader: User) -> None:
-    first, second, pinned = (reader.directory(name) for name in ("first", "second", "pinned"))
-    roots = [first]
-    async with reader.client(reader.home, roots=roots, era=HANDSHAKE) as client:
-        await ask(client, "set_working_directory", directory=str(pinned))
-        roots[:] = [second]
+async def test_what_was_allowed_is_shown_and_not_done(user: User) -> None:
+    sprung = user.home / "sprung"
+    instructions, commands = "Be careful", {"test": f"touch {sprung}"}
+    servers = {"trap": {"command": "touch", "args": [str(sprung)]}}
+    shop = user.project(instructions=instructions, commands=commands, servers=servers)
+    async with user.client(shop) as client:
+        withheld = await ask(client, "get_working_directory")
+        allow(user, shop)
         answer = await ask(client, "get_working_directory")
+        (content,) = (await client.read_resource(f"workroot://projects/{SHOP_ID}")).contents
 
-    assert (answer["working_directory"], answer["source"]) == (str(pinned), "pin")
-    assert [other["directory"] for other in answer["alternatives"]] == [str(second)]
-
-
-async def test_the_directories_of_codex_and_goose_are_not_read_yet(reader: User) -> None:
-    shop = reader.shop
-    elsewhere = reader.directory("elsewhere")
-    meta = {
-        "codex/sandbox-state-meta": {"sandboxCwd": elsewhere.as_uri()},
-        "agent-working-dir": str(elsewhere),
-        "x-codex-turn-metadata": {"workspaces": {str(elsewhere): {}}},
-    }
-    async with reader.client(shop, era=HANDSHAKE) as client:
-        assert await where(client, meta) == (str(shop), "connector")
+    assert f"workroot trust {shop}" in withheld["warnings"][0]
+    assert answer["warnings"] == []
+    (root,) = json.loads(getattr(content, "text", ""))["roots"]
+    assert (root["instructions"], root["commands"], root["servers"]) == (instructions, commands, ["trap"])
+    assert not sprung.exists()
 
 
 def test_what_is_missing_is_missing() -> None:
     missing = codes(next(line for line in section_text("Not yet").splitlines() if "`install` command" in line))
 
-    assert missing == ["install", "trust", "doctor", "upgrade", "service"]
+    assert missing == ["install", "doctor", "upgrade", "service"]
     assert not set(missing) & set(program.commands)
     assert importlib.util.find_spec("workroot.downstream") is None
     assert not hasattr(workroot, "attach")
@@ -1044,8 +1144,9 @@ def resolved(words: list[str]) -> tuple[str, click.Command, list[str]]:
     """Return the command that *words* name, its full name, and the words that are left."""
     command, name = program.commands[words[0]], words[0]
     rest = words[1:]
-    if isinstance(command, click.Group) and rest:
-        command, name, rest = command.commands[rest[0]], f"{name} {rest[0]}", rest[1:]
+    if isinstance(command, click.Group):
+        inner = rest.pop(0) if rest and rest[0] in command.commands else "list"  # what `workroot projects` does
+        command, name = command.commands[inner], f"{name} {inner}"
     return name, command, rest
 
 
@@ -1074,6 +1175,35 @@ def make_repository(directory: Path, kind: str) -> None:
         (administration / "objects").mkdir()
         (administration / "refs").mkdir()
         (administration / "HEAD").write_text("ref: refs/heads/main\n")
+
+
+async def asked_at(user: User, directory: Path) -> dict[str, Any]:
+    """Ask where a client that starts in *directory* works."""
+    async with user.client(directory) as client:
+        return await ask(client, "get_working_directory")
+
+
+def allow(user: User, directory: Path) -> None:
+    """Run `workroot trust` at a terminal, and say yes when it asks."""
+    terminal, of_command = os.openpty()
+    with subprocess.Popen(
+        [user.command, "trust", directory],
+        env=user.environment,
+        stdin=of_command,
+        stdout=of_command,
+        stderr=of_command,
+        start_new_session=True,
+    ) as command:
+        os.close(of_command)
+        said = b""
+        while b"[y/N]" not in said:
+            said += os.read(terminal, 4096)
+        os.write(terminal, b"y\n")
+        with contextlib.suppress(OSError):  # how Linux says that nobody has the other end open
+            while os.read(terminal, 4096):
+                pass
+        assert command.wait(20) == 0
+    os.close(terminal)
 
 
 def uuids(text: str) -> list[str]:

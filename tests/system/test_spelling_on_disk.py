@@ -16,12 +16,17 @@ COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def folding(tmp_path: Path) -> Iterator[tuple[Path, FoldingTree]]:
     top = tmp_path.resolve() / "Disk"
     with mounted(top) as device:
         tree = FoldingTree(device, ["Code/Repo/.git", "Code/Repo/Source", f"Code/{COMPOSED}/.git", "Code/2024/.git"])
-        yield top
+        yield top, tree
     tree.wait_closed()
+
+
+@pytest.fixture
+def disk(folding: tuple[Path, FoldingTree]) -> Path:
+    return folding[0]
 
 
 @pytest.fixture
@@ -57,6 +62,17 @@ def test_a_link_with_another_spelling_leads_to_the_same_root(disk: Path, finder:
 
 def test_the_answer_for_another_spelling_is_remembered_too(disk: Path, finder: ProjectFinder) -> None:
     assert finder.find_now(f"{disk}/code/2024") is finder.find_now(f"{disk}/code/2024")
+
+
+def test_a_directory_that_is_spelled_otherwise_from_now_on_has_that_root(
+    folding: tuple[Path, FoldingTree], finder: ProjectFinder
+) -> None:
+    disk, tree = folding
+    assert owner(finder.find_now(f"{disk}/code/repo")).root == f"{disk}/Code/Repo"
+
+    tree.spell("Code", "Repo", "rePO")
+
+    assert owner(finder.find_now(f"{disk}/code/repo")).root == f"{disk}/Code/rePO"
 
 
 def test_where_case_counts_two_spellings_are_two_directories(tmp_path: Path, finder: ProjectFinder) -> None:

@@ -2,7 +2,7 @@
 
 A line that begins with `$` is a command in a terminal; `NAME starts in DIRECTORY`, `NAME opens DIRECTORY, ...` and
 `NAME: tool(argument="value")` are what a client does; every other line belongs to the answer to the one before. What
-nobody can know beforehand (ids, handles, times) is told apart by the order in which it appears.
+nobody can know beforehand is made comparable: sessions are called by the order in which they were opened (`wr_1...`).
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ __all__ = ["AS_DEFAULT", "BECAME_DEFAULT", "BY_HANDLE", "Transcript", "comparabl
 _HOME = "/home/you"
 
 _DOES = re.compile(
-    r"\$ (?P<command>.+)|(?P<starts>[\w-]+) starts in (?P<directory>\S+)(?: with (?P<options>.+))?|(?P<opens>[\w-]+) opens (?P<folders>.+)"
+    r"\$ (?P<command>.+)"
+    r"|(?P<starts>[\w-]+) starts in (?P<directory>\S+)(?: with (?P<options>.+))?"
+    r"|(?P<opens>[\w-]+) opens (?P<folders>.+)"
     r"|(?P<calls>[\w-]+): (?P<tool>\w+)\((?P<arguments>.*)\)"
 )
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_HANDLE = re.compile(r"\bwr_[\w-]*(?:\.\.\.)?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 AS_DEFAULT = "(this connection's default)"
@@ -46,22 +47,15 @@ _NO_SESSION = (
 )
 """How `workroot why` says in either era that there is none."""
 
+_SHOWN_OF_HANDLE = 11  # characters, by `workroot why`
+
 _GIT = {"user.name": "You", "user.email": "you@example.org", "init.defaultBranch": "main"}
 
 
 def comparable(text: str) -> str:
-    """Return text with what nobody can know beforehand numbered as it appears, so that what is equal stays equal."""
-    for kind, pattern in (("id", _ID), ("handle", _HANDLE)):
-        seen: list[str] = []
-
-        def numbered(match: re.Match[str], kind: str = kind, seen: list[str] = seen) -> str:
-            beginning = match[0].removesuffix("...")[:11]
-            if beginning not in seen:
-                seen.append(beginning)
-            return f"<{kind} {seen.index(beginning) + 1}>"
-
-        text = pattern.sub(numbered, text)
-    return _TIME.sub("<time>", text)
+    """Return text without what nobody can know beforehand: times, and ids, which are numbered as they appear."""
+    ids = list(dict.fromkeys(_ID.findall(text)))
+    return _TIME.sub("<time>", _ID.sub(lambda found: f"<id {ids.index(found[0]) + 1}>", text))
 
 
 @dataclass
@@ -148,6 +142,8 @@ class Transcript:
         return text.replace(_HOME, self.home.environment["HOME"]).replace("~", self.home.environment["HOME"])
 
     def _as_documented(self, text: str) -> str:
+        for name, handle in self._handles.items():
+            text = text.replace(handle, name).replace(f"{handle[:_SHOWN_OF_HANDLE]}...", name)
         return _in_later_words(text.replace(self.home.environment["HOME"], _HOME))
 
 

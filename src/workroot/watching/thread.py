@@ -1,7 +1,7 @@
 """One watch, from its beginning to its end, in the thread that waits for it.
 
-Everything slow or hazardous about watching happens here: the watch is built here (35 ms for 2,048 directories),
-paths are told apart here, and whatever ends the watch is returned as a sentence, never raised.
+What is slow or hazardous about watching happens here: the watch is built, paths are told apart, and whatever
+ends the watch is returned as a sentence, never raised.
 """
 
 from __future__ import annotations
