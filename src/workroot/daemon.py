@@ -127,7 +127,12 @@ async def _open_parts(settings: Settings) -> AsyncIterator[_Parts]:
     client_profiles()  # read now, so that no call waits for it
     async with open_sqlite_store(settings.database_path) as store:
         state, identities = await store.load(), Identities()
-        finder = ProjectFinder(state.namespace, identities=identities, config_names=settings.config_names)
+        finder = ProjectFinder(
+            state.namespace,
+            trusted_directories=settings.trusted_directories,
+            identities=identities,
+            config_names=settings.config_names,
+        )
         async with SessionContextManager(
             store,
             finder,

@@ -54,7 +54,7 @@ class Evidence:
     Attributes:
         mounts: as given.
         is_settled: what was seen cannot have changed since without leaving another identity.
-        touched: the mounts that may hang and were touched, in that order.
+        is_local: no mount that may hang was touched.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Evidence:
         self.mounts, self._touch = mounts, touch
         self._bytes_left = max_read_bytes
         self.is_settled = True
-        self.touched: dict[Mount, None] = {}
+        self.is_local = True
 
     @property
     def proofs(self) -> tuple[Proof, ...]:
@@ -202,7 +202,7 @@ class Evidence:
         if (mount := self.mounts.touched_by(path)) is not None:
             if self._touch is not None:
                 self._touch(mount)
-            self.touched[mount] = None
+            self.is_local = False
 
     def prove_weakly(self, path: str, look: Callable[[str], object], seen: object) -> None:
         """Keep a proof, unless one that says more is there: the identity says all that the others say."""

@@ -142,8 +142,6 @@ class ProjectFinder:
         mounts, remembered = self._mounts.current(), self._remembered.get(directory)
         known = remembered.seen if remembered is not None else None
         try:
-            if known is not None and known.touched:
-                _go_to_pool(known.touched[0])
             seen = self._look_again(directory, known, mounts, _go_to_pool)
         except _MayHangError as error:
             seen = await self._pool.run(error.mount, partial(self._look_again, directory, known, mounts))

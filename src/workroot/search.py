@@ -35,7 +35,7 @@ class Seen:
         proofs: while all of them hold, another search would see the same.
         is_settled: the proofs can be relied on.
         rests_on: the directories to watch.
-        touched: the mounts that may hang and were touched, in that order.
+        is_local: no mount that may hang was touched.
         mounts: those of the last look.
     """
 
@@ -43,7 +43,7 @@ class Seen:
     proofs: tuple[Proof, ...]
     is_settled: bool
     rests_on: tuple[str, ...]
-    touched: tuple[Mount, ...]
+    is_local: bool
     mounts: Mounts
 
     def still_holds(self, mounts: Mounts, touch: Callable[[Mount], None] | None) -> bool:
@@ -51,7 +51,7 @@ class Seen:
         if mounts is not self.mounts and not self._leads_the_same_way(mounts):
             return False
         self.mounts = mounts
-        if not self.touched or touch is None:
+        if self.is_local or touch is None:
             return all_hold(self.proofs)
         for proof in self.proofs:
             if (mount := mounts.touched_by(proof[0])) is not None:
@@ -109,7 +109,7 @@ def search(
         proofs=evidence.proofs,
         is_settled=evidence.is_settled,
         rests_on=evidence.rests_on,
-        touched=tuple(evidence.touched),
+        is_local=evidence.is_local,
         mounts=mounts,
     )
 

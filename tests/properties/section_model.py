@@ -22,6 +22,7 @@ from workroot.core.projects import (
     ProjectId,
     StopReason,
 )
+from workroot.core.reach import Reach
 from workroot.core.sessions import PinnedSign, SessionContext
 from workroot.core.signs import (
     ClientTraits,
@@ -202,9 +203,7 @@ class Said:
             directory=self.argument,
             hints=(
                 *meta_hints(meta),
-                *connector_hints(
-                    ConnectorFacts(option=self.option, own_directory=self.own, environment=environment)
-                ),
+                *connector_hints(ConnectorFacts(option=self.option, own_directory=self.own, environment=environment)),
                 *(Hint(source, detail, directory) for source, detail, directory in late if directory is not None),
             ),
             roots=roots,
@@ -306,9 +305,7 @@ def agree(pin: Place, sign: Place) -> bool:
 def remembered(pin: Place, signs: Sequence[Usable]) -> tuple[PinnedSign, ...]:
     """Return what a pin keeps: the signs of ranks 2 to 4."""
     kept = [sign for sign in signs if sign.rank in ("meta", "roots", "connector")]
-    return tuple(
-        PinnedSign(f"{sign.rank}: {sign.name}", sign.place.directory, agree(pin, sign.place)) for sign in kept
-    )
+    return tuple(PinnedSign(f"{sign.rank}: {sign.name}", sign.place.directory, agree(pin, sign.place)) for sign in kept)
 
 
 @dataclass
@@ -324,7 +321,7 @@ class Model:
     said: Said
     session: SessionContext | None = None
     known: Collection[str] = ()
-    reach: str = "anywhere"
+    reach: Reach = "anywhere"
 
     def answer(self) -> Answer:
         try:
@@ -394,9 +391,7 @@ class Model:
             return each == "root 1" or not self.said.first_root_counts
         return each == name
 
-    def _fate_of_pin(
-        self, pinned: Place | None, then: Sequence[PinnedSign], now: Sequence[Place]
-    ) -> tuple[str, bool]:
+    def _fate_of_pin(self, pinned: Place | None, then: Sequence[PinnedSign], now: Sequence[Place]) -> tuple[str, bool]:
         """Return what became of the pin, and whether it remembers today's signs from now on."""
         named = {place.directory for place in now}
         agreed = {sign.directory for sign in then if sign.agreed}
@@ -429,9 +424,7 @@ class Model:
                 raise ModelError("signs_disagree")
         return self.there(best.place, best.rank, usable(self.world, self.said), None)
 
-    def there(
-        self, place: Place, source: str, signs: Sequence[Usable], pin: tuple[PinnedSign, ...] | None
-    ) -> Answer:
+    def there(self, place: Place, source: str, signs: Sequence[Usable], pin: tuple[PinnedSign, ...] | None) -> Answer:
         """Return the answer to who works in *place*, or arrives there."""
         kind = self.world.projects.get(place.project.root, "") if place.project else ""
         was_inside = self.session is not None and place.project and self.session.project_id == place.project.project_id

@@ -9,20 +9,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from section_model import (
+    HOME,
+    KINDS,
+    LINKS,
+    LITERAL,
+    PATHS,
+    ROOTS_OF_PROJECTS,
+    WORK,
+    Answer,
+    Model,
+    Root,
+    Said,
+    World,
+    remembered,
+    usable,
+)
 
 from fakes import HeldStore, ManualClock
-from section_model import HOME, KINDS, LINKS, LITERAL, PATHS, ROOTS_OF_PROJECTS, WORK, Answer, Model, Root, Said, World
-from section_model import remembered, usable
-from workroot.core.answer import Outcome, Resolution
+from workroot.core.answer import Resolution
 from workroot.core.ports import PlaceFinder
 from workroot.core.projects import Directory, Place
 from workroot.core.reach import Reach
-from workroot.core.sessions import Alias, Owner, PinnedSign, SessionContext, SessionKey
+from workroot.core.sessions import Alias, Owner, PinnedSign, SessionContext, SessionId, SessionKey
 from workroot.core.signs import Signs, Source
 from workroot.errors import DirectoryError, StoreUnavailableError, WorkrootError
 from workroot.events import Event, SessionEnded, SessionMoved
@@ -147,8 +161,8 @@ class Sessions(RuleBasedStateMachine):
         (self.world.gone.discard if is_there else self.world.gone.add)(directory)
 
     @rule(client=some_client, said=signs_said)
-    def client_moves(self, client: str, said: tuple[str, object]) -> None:
-        self.said[client] = replace(self.said[client], **{said[0]: said[1]})  # type: ignore[arg-type]  # by name
+    def client_moves(self, client: str, said: tuple[str, Any]) -> None:
+        self.said[client] = replace(self.said[client], **{said[0]: said[1]})
         self.resolve(client, "own", None, False)
 
     # Calls
@@ -260,7 +274,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(owner=st.sampled_from([ADA, EVE]), name=st.sampled_from(["one", "two"]), path=some_path)
     def set_as_a_library_does(self, owner: Owner, name: str, path: str) -> None:
         before = self.shown()
-        key = SessionKey(owner.sandbox, name)  # type: ignore[arg-type]  # any name may be an id
+        key = SessionKey(owner.sandbox, SessionId(name))
         session, place = before.get(key), self.world.look(path)
         refusal, becomes = None, None
         if session is not None and session.owner != owner:
@@ -346,7 +360,9 @@ class Sessions(RuleBasedStateMachine):
         return {session.key: session for session in self.manager.all_sessions()}
 
     def check_changes(
-        self, before: dict[SessionKey, SessionContext], changed: dict[SessionKey, Kept | None],
+        self,
+        before: dict[SessionKey, SessionContext],
+        changed: dict[SessionKey, Kept | None],
         closed: SessionContext | None = None,
     ) -> None:
         """Each of these sessions is now as it has to be, one revision later and told once; all others are as before."""
@@ -393,18 +409,18 @@ class Sessions(RuleBasedStateMachine):
             conversation=None if conversation is None else Alias(conversation),
         )
 
-    def claimed(self, client: str, handle: Handle) -> SessionContext | None | str:
+    def claimed(self, client: str, handle: Handle) -> SessionContext | str | None:
         """Return the session that a call is in, None for none, or the code of the error that it is refused with."""
         owner, alias, conversation = CLIENTS[client]
         if handle is not None:
-            key = SessionKey(owner.sandbox, self.handle(client, handle))  # type: ignore[arg-type]  # as above
+            key = SessionKey(owner.sandbox, SessionId(self.handle(client, handle)))
             session = self.shown().get(key)
             if session is not None and session.owner == owner:
                 return session
             return "closed_session" if self.ended.get(key) == owner else "unknown_session"
         name = conversation or (None if self.said[client].shares_process else alias)
         session_id = self.aliases.get((owner, name)) if name is not None else None
-        return self.shown()[SessionKey(owner.sandbox, session_id)] if session_id is not None else None  # type: ignore[arg-type]
+        return self.shown()[SessionKey(owner.sandbox, SessionId(session_id))] if session_id is not None else None
 
     def model(self, client: str, said: Said, session: SessionContext | None) -> Model:
         known = {each.root for each in self.manager.projects.known(CLIENTS[client].owner)}
@@ -430,7 +446,7 @@ class Sessions(RuleBasedStateMachine):
 def test_each_session_works_where_its_own_client_led_it(is_full: bool) -> None:
     slow = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
     count, steps = (10_000, 30) if is_full else (200, 15)
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # Hypothesis does not say its types
+    run_state_machine_as_test(
         Sessions,
         settings=settings(max_examples=count, stateful_step_count=steps, deadline=None, suppress_health_check=slow),
     )

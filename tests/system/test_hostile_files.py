@@ -7,8 +7,9 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import chdir
 from pathlib import Path
 
@@ -319,13 +320,12 @@ def as_nobody(base: Path) -> Search:
 
 
 @pytest.fixture
-def public(base: Path) -> Path:
-    """A directory that the user nobody can reach."""
-    for level in (base, *base.parents):
-        if not level.stat().st_mode & 0o001:
-            level.chmod(level.stat().st_mode | 0o055)
-    (base / "public").mkdir()
-    return base / "public"
+def public() -> Iterator[Path]:
+    """A directory of root's that the user nobody can reach, as it cannot reach those of `tmp_path`."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        (Path(made) / "public").mkdir()
+        yield Path(made).resolve() / "public"
 
 
 def give(top: Path, user: int) -> Path:

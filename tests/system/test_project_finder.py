@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,15 +111,12 @@ def as_nobody(own: Path, *directories: Path) -> list[str]:
 
 
 @pytest.fixture
-def public(base: Path) -> Iterator[Path]:
-    """A directory of root's that the user nobody can reach."""
-    closed = {level: level.stat().st_mode for level in (base, *base.parents) if not level.stat().st_mode & 0o001}
-    for level, mode in closed.items():
-        level.chmod(mode | 0o055)
-    (base / "public").mkdir()
-    yield base / "public"
-    for level, mode in closed.items():
-        level.chmod(mode)
+def public() -> Iterator[Path]:
+    """A directory of root's that the user nobody can reach, as it cannot reach those of `tmp_path`."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        (Path(made) / "public").mkdir()
+        yield Path(made).resolve() / "public"
 
 
 @needs_root

@@ -232,6 +232,7 @@ def assert_is_by_itself(finder: ProjectFinder, level: Path) -> None:
 
 def test_a_git_file_cannot_claim_another_checkout(base: Path, finder: ProjectFinder) -> None:
     repository = victim(base)
+    (base / "note").touch()
     for number, named in enumerate(
         [
             f"{repository}/.git",
@@ -241,6 +242,7 @@ def test_a_git_file_cannot_claim_another_checkout(base: Path, finder: ProjectFin
             f"{repository}/.git/refs",
             f"{base}/victims-worktree/.git",
             f"{repository}/.hg",
+            f"{base}/note",
         ]
     ):
         (repository / ".hg").mkdir(exist_ok=True)

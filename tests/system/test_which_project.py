@@ -619,6 +619,8 @@ async def test_projects_are_told_apart_by_id_not_by_name(home: Home, era: str) -
 async def test_auto_switch_off_leaves_those_who_arrive_in_no_project(home: Home, era: str) -> None:
     start, shop = home.repository("start"), with_switch(home, "auto_switch = false")
 
+    async with home.open_client(era, shop) as client:
+        started = await answer_of(client, "get_working_directory")
     async with home.open_client(era, start) as client:
         session = (await answer_of(client, "set_working_directory", directory=str(start)))["session_id"]
         arrived = await answer_of(client, "set_working_directory", directory=str(shop), session_id=session)
@@ -626,6 +628,7 @@ async def test_auto_switch_off_leaves_those_who_arrive_in_no_project(home: Home,
         entered = await answer_of(client, "set_working_directory", project=said, session_id=session)
         stays = await answer_of(client, "get_working_directory", session_id=session)
 
+    assert (started["working_directory"], started["project_info"]) == (str(shop), None)
     assert (arrived["working_directory"], arrived["project_info"]) == (str(shop), None)
     assert entered["project_info"]["id"] == stays["project_info"]["id"] == SHOP_ID
 
