@@ -15,11 +15,12 @@ from fuse_mounts import FoldingTree, mounted, unmount
 from trees import NAMESPACE, make_config, owner
 
 from workroot.core.identities import Identities
-from workroot.core.projects import Directory, KnownId, ProjectId, ProjectKey
+from workroot.core.projects import CONFIG_NAMES, Directory, KnownId, ProjectId, ProjectKey
 from workroot.errors import DirectoryError
 from workroot.file_pool import FilePool
-from workroot.mounts import mount_table
-from workroot.project_finder import ProjectFinder
+from workroot.mounts import Mount, Mounts, mount_table
+from workroot.project_finder import ProjectFinder, rules_of_this_process
+from workroot.search import search
 
 ANSWER_SECONDS = 0.3
 
@@ -173,6 +174,37 @@ async def test_a_mount_that_comes_later_is_noticed_before_what_is_remembered_is_
     assert owner(await finder.find(f"{base}/later/a")).root == f"{base}/later/a"
 
 
+async def test_a_mount_that_hangs_after_its_answer_was_remembered_does_not_hang_the_next_call(base: Path) -> None:
+    finder = ProjectFinder(
+        NAMESPACE, clock_ns=lambda: time.time_ns() + 10**10, pool=FilePool(answer_seconds=ANSWER_SECONDS)
+    )
+    with mounted(base / "far") as device:
+        tree = FoldingTree(device, ["repo/.git"])
+        with anyio.fail_after(5):
+            assert await finder.find(f"{base}/far/repo") is await finder.find(f"{base}/far/repo")
+
+        tree.is_silent = True
+
+        assert f"{base}/far did not answer within 0.3 s" in await refusal(finder, base / "far/repo")
+
+
+def test_before_what_is_remembered_is_looked_at_again_each_mount_is_said(base: Path) -> None:
+    (base / "a").mkdir()
+    (base / "b/repo/.git").mkdir(parents=True)
+    (base / "a/link").symlink_to("../b/repo")
+    mounts = Mounts.of([Mount(f"{base}/a"), Mount(f"{base}/b")])
+    said: list[Mount] = []
+    seen = search(
+        f"{base}/a/link", rules_of_this_process(), CONFIG_NAMES, now_ns=time.time_ns(), mounts=mounts, touch=said.append
+    )
+    assert set(said) == set(mounts.remote)
+    said.clear()
+
+    assert seen.still_holds(mounts, said.append)
+
+    assert set(said) == set(mounts.remote)
+
+
 async def test_a_mount_that_comes_elsewhere_changes_nothing(base: Path) -> None:
     make_config(base / "local")
     (base / "elsewhere").mkdir()
@@ -221,11 +253,12 @@ async def test_a_process_ends_although_a_look_hangs(hung: Path) -> None:
     program = f"""
 import anyio
 from workroot.core.identities import Identities
-from workroot.core.projects import Directory, KnownId, ProjectId, ProjectKey
+from workroot.core.projects import CONFIG_NAMES, Directory, KnownId, ProjectId, ProjectKey
 from workroot.errors import DirectoryError
 from workroot.file_pool import FilePool
-from workroot.mounts import mount_table
-from workroot.project_finder import ProjectFinder
+from workroot.mounts import Mount, Mounts, mount_table
+from workroot.project_finder import ProjectFinder, rules_of_this_process
+from workroot.search import search
 async def main():
     finder = ProjectFinder({NAMESPACE!r}, pool=FilePool(answer_seconds=0.1))
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 
 import anyio
@@ -195,3 +197,22 @@ async def test_who_stops_waiting_takes_a_look_back_that_has_not_begun(gate: Gate
 
     await pool.run(B, lambda _: asked.append("stayed"))
     assert asked == ["stayed"]
+
+
+async def test_nothing_is_kept_of_a_look_that_nobody_waits_for_any_more(gate: Gate, clock: Clock) -> None:
+    pool = FilePool(answer_seconds=0.05, threads=1, clock=clock)
+    await refusal(pool, A, gate)
+
+    class Held:
+        def __call__(self, _: Touch) -> None: ...
+
+    held = Held()
+    kept = weakref.ref(held)
+    with pytest.raises(NoAnswerError):
+        await pool.run(B, held)
+    del held
+
+    with anyio.fail_after(5):
+        while kept() is not None:
+            await anyio.lowlevel.checkpoint()  # the event loop lets go of the wait
+            gc.collect()
