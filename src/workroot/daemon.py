@@ -37,7 +37,7 @@ from workroot.storage.sqlite import open_sqlite_store
 from workroot.transports.http_port import bind_port
 from workroot.transports.streamable_http import serve_http
 from workroot.transports.unix_socket import UnixSocketTransport, bind_unix_socket
-from workroot.trust_store import TrustStore
+from workroot.trust import TrustStore
 from workroot.watching import Watcher
 
 if TYPE_CHECKING:

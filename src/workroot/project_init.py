@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from workroot import config_writing
-from workroot.config_editing import CannotEditError, edited_text, new_text
 from workroot.core.discovery import Attributes
 from workroot.core.projects import CONFIG_NAMES, ConfigProblem, Directory, ProjectConfig, ProjectId, StopReason
 from workroot.errors import ConfigError, DirectoryError
-from workroot.project_config import MAX_CONFIG_BYTES, parse_config
+from workroot.project_config import MAX_CONFIG_BYTES, parse_config, writing
+from workroot.project_config.editing import CannotEditError, edited_text, new_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -147,7 +146,7 @@ def _create(path: str, config: ProjectConfig, clock: Callable[[], datetime]) -> 
     _check(content, path, config.name, project_id)
     directory = os.path.dirname(os.path.dirname(path))
     try:
-        config_writing.write_new(path, content)
+        writing.write_new(path, content)
     except FileExistsError:
         raise ConfigError(path, "was written meanwhile by another program, and was left as it is") from None
     except OSError as error:
@@ -169,14 +168,14 @@ def _complete(
     if not wanted:
         return known
     try:
-        was = config_writing.read_to_replace(path, MAX_CONFIG_BYTES)
+        was = writing.read_to_replace(path, MAX_CONFIG_BYTES)
         if parse_config(was.content, path) != config:
             raise ConfigError(path, "was changed meanwhile by another program; it was left as it is")
         text = was.content.decode("utf-8-sig")
         mark = was.content[: len(was.content) - len(text.encode())]
         content = mark + edited_text(text, project=wanted, now=clock()).encode()
         _check(content, path, known.name, known.project_id)
-        config_writing.replace(path, content, was)
+        writing.replace(path, content, was)
     except CannotEditError:
         raise ConfigError(path, f"cannot be edited by a program; {_by_hand(wanted)}") from None
     except OSError as error:

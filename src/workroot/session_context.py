@@ -269,7 +269,8 @@ class SessionContextManager:
             if _version(self._claims.session(owner, claim)) != _version(session):
                 continue  # it moved, began or ended meanwhile: look again
             resolution = decide(signs, session, places, around)
-            if resolution.place is not None and await self._ledger.note_project(owner, resolution.place):
+            seen = resolution.looked_at
+            if seen is not None and await self._ledger.note_project(owner, seen):
                 continue
             if session is not None and resolution.switch is not None:
                 moved = await self._switched(session, resolution.switch)
@@ -277,8 +278,8 @@ class SessionContextManager:
                     continue
                 resolution = replace(resolution, session=moved, switch=None, previous=session)
             break
-        if resolution.place is not None and signs.directory is None:
-            self.followed.note(owner, resolution.place)
+        if seen is not None and signs.directory is None:
+            self.followed.note(owner, seen)
         if session is not None:
             self._ledger.touch(session)
         return resolution
@@ -307,6 +308,8 @@ class SessionContextManager:
                 usable = read(signs, places, home=self._home).usable
                 check_reach(self._reach, place, usable, around.known)
                 arrival = arrive(before, place, is_asked_for=is_project)
+                if arrival.place is not place and await self._ledger.note_project(owner, place):
+                    continue
                 if not arrival.is_made:
                     return self._only_reported(signs, before, places, arrival, around)
                 with suppress(PlaceOutdatedError):  # another project took its id meanwhile: look again

@@ -29,8 +29,7 @@ from workroot.core.trust import (
 )
 from workroot.project_config import parse_config
 from workroot.project_finder import ProjectFinder
-from workroot.trust_binding import subject_of
-from workroot.trust_store import TrustStore
+from workroot.trust import TrustStore, subject_of
 
 NAMESPACE = "6f1d6a3e-52a4-4b0c-9a53-0e6f0c1de111"
 FILE = ConfigFile("/home/ada/shop/.git", ".workroot/config.toml")

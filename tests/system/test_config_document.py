@@ -12,11 +12,11 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from workroot.cli.program import program
-from workroot.config_fields import ConfigFile, ProjectTable, ServerTable
-from workroot.config_schema import shipped_schema
-from workroot.config_text import MAX_DEPTH, MAX_LINE_BYTES
 from workroot.core.projects import CONFIG_NAMES, ProjectConfig
 from workroot.project_config import MAX_CONFIG_BYTES, parse_config
+from workroot.project_config.fields import ConfigFile, ProjectTable, ServerTable
+from workroot.project_config.schema import shipped_schema
+from workroot.project_config.text import MAX_DEPTH, MAX_LINE_BYTES
 
 ROOT = Path(__file__).parents[2]
 TOKENS = MarkdownIt("commonmark").enable("table").parse((ROOT / "docs/config.md").read_text("utf-8"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workroot.git_config import CoreSettings, core_settings
+from workroot.project_finder.git_config import CoreSettings, core_settings
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from trees import CONFIG, NAMESPACE, NOBODY, CountingClock, make_config, make_gi
 
 from workroot.core.projects import Place, StopReason
 from workroot.errors import DirectoryError
-from workroot.filesystem_evidence import Evidence, Refusal
 from workroot.project_finder import ProjectFinder
+from workroot.project_finder.evidence import Evidence, Refusal
 
 SECRET = "sk-live-4f1c9f"
 """What must never be said, whatever file it is in."""

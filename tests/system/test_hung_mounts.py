@@ -17,10 +17,10 @@ from trees import NAMESPACE, make_config, owner
 from workroot.core.identities import Identities
 from workroot.core.projects import CONFIG_NAMES, Directory, KnownId, ProjectId, ProjectKey
 from workroot.errors import DirectoryError
-from workroot.file_pool import FilePool
-from workroot.mounts import Mount, Mounts, mount_table
 from workroot.project_finder import ProjectFinder, rules_of_this_process
-from workroot.search import search
+from workroot.project_finder.file_pool import FilePool
+from workroot.project_finder.mounts import Mount, Mounts, mount_table
+from workroot.project_finder.search import search
 
 ANSWER_SECONDS = 0.3
 
@@ -255,10 +255,10 @@ import anyio
 from workroot.core.identities import Identities
 from workroot.core.projects import CONFIG_NAMES, Directory, KnownId, ProjectId, ProjectKey
 from workroot.errors import DirectoryError
-from workroot.file_pool import FilePool
-from workroot.mounts import Mount, Mounts, mount_table
+from workroot.project_finder.file_pool import FilePool
+from workroot.project_finder.mounts import Mount, Mounts, mount_table
 from workroot.project_finder import ProjectFinder, rules_of_this_process
-from workroot.search import search
+from workroot.project_finder.search import search
 async def main():
     finder = ProjectFinder({NAMESPACE!r}, pool=FilePool(answer_seconds=0.1))
     try:

@@ -15,11 +15,10 @@ from uuid import UUID
 import pytest
 import tomlkit
 
-from workroot import config_writing
 from workroot.core.discovery import Rules
 from workroot.core.projects import CONFIG_NAMES, Directory, ProjectConfig
 from workroot.errors import ConfigError, DirectoryError
-from workroot.project_config import parse_config
+from workroot.project_config import parse_config, writing
 from workroot.project_finder import ProjectFinder, rules_of_this_process
 from workroot.project_init import InitializedProject, init_project
 
@@ -447,7 +446,7 @@ def test_a_config_that_changes_between_reading_and_writing_is_left_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     path = write(tmp_path / ".workroot/config.toml", WRITTEN)
-    replaced = config_writing.replace
+    replaced = writing.replace
 
     def meanwhile(*arguments: object) -> None:
         if form == "text":
@@ -462,7 +461,7 @@ def test_a_config_that_changes_between_reading_and_writing_is_left_as_it_is(
         replaced(*arguments)  # type: ignore[arg-type]  # passed on as they came
 
     changed: dict[str, bytes] = {}
-    monkeypatch.setattr(config_writing, "replace", meanwhile)
+    monkeypatch.setattr(writing, "replace", meanwhile)
 
     with pytest.raises(ConfigError, match=r"changed meanwhile|No such file"):
         init(tmp_path)
@@ -474,13 +473,13 @@ def test_a_config_that_changes_before_it_is_read_again_is_left_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / ".workroot/config.toml", WRITTEN)
-    read_again = config_writing.read_to_replace
+    read_again = writing.read_to_replace
 
-    def later(path_: str, limit: int) -> config_writing.ReadFile:
+    def later(path_: str, limit: int) -> writing.ReadFile:
         path.write_text(WRITTEN.replace("soon", "late"))
         return read_again(path_, limit)
 
-    monkeypatch.setattr(config_writing, "read_to_replace", later)
+    monkeypatch.setattr(writing, "read_to_replace", later)
 
     with pytest.raises(ConfigError, match="changed meanwhile by another program"):
         init(tmp_path)
@@ -559,4 +558,4 @@ def test_another_users_config_is_not_replaced(tmp_path: Path) -> None:
     os.chown(path, 4711, -1)
 
     with pytest.raises(ConfigError, match="belongs to another user; it was left as it is"):
-        config_writing.read_to_replace(str(path), 1000)
+        writing.read_to_replace(str(path), 1000)

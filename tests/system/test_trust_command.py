@@ -22,8 +22,7 @@ import workroot
 from workroot.core.trust import Verdict
 from workroot.mcp_face.tools import TOOLS
 from workroot.project_finder import ProjectFinder
-from workroot.trust_binding import subject_of
-from workroot.trust_store import TrustStore
+from workroot.trust import TrustStore, subject_of
 
 WORKROOT = str(Path(sys.executable).with_name("workroot"))
 NAMESPACE = "6f1d6a3e-52a4-4b0c-9a53-0e6f0c1de111"
@@ -614,7 +613,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from workroot.core.trust import ConfigFile, TrustSubject
-from workroot.trust_store import TrustStore
+from workroot.trust import TrustStore
 
 call, is_after = sys.argv[2], sys.argv[3] == "after"
 done = getattr(os, call)

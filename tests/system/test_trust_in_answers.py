@@ -13,8 +13,7 @@ from mcp import Client
 from real_daemon import ERAS, Home, answer_of
 
 from workroot.project_finder import ProjectFinder
-from workroot.trust_binding import subject_of
-from workroot.trust_store import TrustStore
+from workroot.trust import TrustStore, subject_of
 
 CONFIG = """\
 version = "1.0"

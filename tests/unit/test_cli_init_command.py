@@ -8,7 +8,7 @@ from click.testing import Result
 from fake_daemon import run_cli
 
 from workroot.cli.exit_codes import ExitCode
-from workroot.config_schema import shipped_schema
+from workroot.project_config.schema import shipped_schema
 
 EARLIER_ID = "5f0c7f5e-95a3-4f5e-9d8c-3a3a3a3a3a3a"
 

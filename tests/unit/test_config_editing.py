@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workroot.config_editing import edited_text, new_text
 from workroot.core.projects import ProjectConfig, ProjectId
+from workroot.project_config.editing import edited_text, new_text
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, 999, tzinfo=UTC)
 SAID_NOW = "2026-01-02T12:00:00+00:00"

@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no types of its own
 
-from workroot.config_schema import made_schema, shipped_schema
 from workroot.core.projects import ConfigProblem
 from workroot.project_config import parse_config
+from workroot.project_config.schema import made_schema, shipped_schema
 
 NAMED = 'version = "1.0"\nproject.name = "x"\n'
 SOME_ID = "123e4567-e89b-42d3-a456-426614174000"
@@ -30,7 +30,8 @@ def is_valid(text: str) -> bool:
 
 def test_the_shipped_schema_is_the_one_that_the_fields_make() -> None:
     assert shipped_schema() == made_schema(), (
-        "run `.venv/bin/python -m workroot.config_schema > project-config.schema.json` in src/workroot"
+        "in src/workroot/project_config, run "
+        "`.venv/bin/python -m workroot.project_config.schema > project-config.schema.json`"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from workroot.config_text import MAX_DEPTH, MAX_LINE_BYTES, UnusableTextError, line_of, parse_text
+from workroot.project_config.text import MAX_DEPTH, MAX_LINE_BYTES, UnusableTextError, line_of, parse_text
 
 PIECES = st.lists(
     st.sampled_from(list("a0'\"\\. \n=#,[]{}:é\0\t"))

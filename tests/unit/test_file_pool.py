@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from workroot.file_pool import FilePool, NoAnswerError, Touch
-from workroot.mounts import Mount
+from workroot.project_finder.file_pool import FilePool, NoAnswerError, Touch
+from workroot.project_finder.mounts import Mount
 
 A, B, C, D, E = (Mount(f"/{name}") for name in "abcde")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workroot.mounts import Mount, Mounts, PolledMountTable, WatchedMountTable, may_hang, mount_table
+from workroot.project_finder.mounts import Mount, Mounts, PolledMountTable, WatchedMountTable, may_hang, mount_table
 
 TABLE = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workroot.core.projects import ConfigProblem, ProjectConfig, ServerDeclaration
-from workroot.project_config import MAX_CONFIG_BYTES, USER_ONLY, parse_config
+from workroot.project_config.parsing import MAX_CONFIG_BYTES, USER_ONLY, parse_config
 from workroot.settings import Settings
 
 TOML, JSON = "/p/.workroot/config.toml", "/p/.codebase-mcp/config.json"

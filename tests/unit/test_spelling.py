@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workroot.spelling import folded, other_spellings, spelling_in
+from workroot.project_finder.spelling import folded, other_spellings, spelling_in
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 

@@ -8,7 +8,7 @@ import pytest
 
 from workroot.core.projects import Directory, Place, Project, ProjectConfig, ProjectId, ProjectKey, StopReason
 from workroot.core.trust import ConfigFile
-from workroot.trust_binding import subject_of
+from workroot.trust import subject_of
 
 NAME = ".workroot/config.toml"
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from workroot import trust_store
 from workroot.core.projects import Directory, Place, Project, ProjectConfig, ProjectId, ProjectKey, StopReason
 from workroot.core.trust import ConfigFile, Decision, TrustSubject, Verdict, Withheld
 from workroot.errors import TrustError
-from workroot.trust_store import TrustStore
+from workroot.trust import TrustStore
 
 FILE = ConfigFile("/home/ada/shop/.git", ".workroot/config.toml")
 CLONE = ConfigFile("/home/ada/clone/.git", ".workroot/config.toml")
@@ -197,7 +196,7 @@ def test_a_link_allows_nothing(store: TrustStore, path: Path) -> None:
 def test_when_the_store_is_full_no_decision_is_lost_for_another(
     store: TrustStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trust_store, "_MAX_RECORDS", 2)
+    monkeypatch.setattr("workroot.trust.store._MAX_RECORDS", 2)
     store.allow(SUBJECT)
     store.deny(replace(SUBJECT, file=CLONE))
 

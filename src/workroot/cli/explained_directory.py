@@ -53,7 +53,7 @@ def explain_directory(directory: str, *, as_json: bool) -> None:
     from workroot.core.walk import explain_walk
     from workroot.project_finder import ProjectFinder, rules_of_this_process
     from workroot.settings import load_settings
-    from workroot.trust_store import TrustStore
+    from workroot.trust import TrustStore
 
     settings = load_settings()
     rules = rules_of_this_process(settings.trusted_directories)

@@ -75,7 +75,7 @@ def init(directory: str | None, name: str | None, yes: bool, is_schema: bool, as
 def _print_schema() -> None:
     import json
 
-    from workroot.config_schema import shipped_schema
+    from workroot.project_config.schema import shipped_schema
 
     print_json(json.loads(shipped_schema()))
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from workroot.core.projects import Place, ProjectConfig
     from workroot.core.trust import ConfigFile, TrustRecord, TrustSubject, Verdict
-    from workroot.trust_store import TrustStore
+    from workroot.trust import TrustStore
 
 __all__ = ["trust"]
 
@@ -53,7 +53,7 @@ def trust(directory: str | None, is_denial: bool, is_revocation: bool, is_list: 
     the current directory, and asks. What is allowed is this very content: when a byte of the config
     changes, it is asked for again. Only a person at a terminal can allow.
     """
-    from workroot.trust_store import TrustStore
+    from workroot.trust import TrustStore
 
     if is_denial + is_revocation + is_list > 1:
         raise click.UsageError("--deny, --revoke and --list cannot be combined.")
@@ -220,7 +220,7 @@ def _config_in(place: Place) -> tuple[ProjectConfig, TrustSubject, str]:
         ConfigError: it cannot be used.
         TrustError: there is none.
     """
-    from workroot.trust_binding import subject_of
+    from workroot.trust import subject_of
 
     if (fault := place.config_error) is not None:
         raise ConfigError(fault.path, f"{fault.problem}; {_PROJECT_UNKNOWN}", line=fault.line, field=fault.field)

@@ -112,7 +112,8 @@ class Resolution:
         session: the session in force, or None.
         claim: by what the call claims its session.
         is_default_session: the connection stood for it; the caller passed no handle.
-        place: the directory and its project, or None when unknown or ambiguous.
+        place: the directory and the project that the caller is in there, or None when unknown or ambiguous.
+        looked_at: the same with the project that owns the directory, even if the caller is not in it.
         outcome: how the decision ended.
         source: the kind of sign that decided.
         detail: which one of that kind; of an unknown directory, why.
@@ -127,6 +128,7 @@ class Resolution:
     claim: SessionClaim = SessionClaim("none")
     is_default_session: bool = False
     place: Place | None
+    looked_at: Place | None = None
     outcome: Outcome
     source: Source
     detail: str

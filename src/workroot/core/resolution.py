@@ -238,7 +238,7 @@ def _stale(case: _Case, session: SessionContext, place: Place | None, verdict: P
 def _arrived(case: _Case, hint: Hint, place: Place, verdict: PinVerdict | None = None) -> Resolution:
     """Return the answer that a sign gives to a caller who is there, or arrives, by the project's own rules."""
     session, arrival = case.session, arrive(case.session, place)
-    found = _decided(case, hint, arrival.place)
+    found = replace(_decided(case, hint, arrival.place), looked_at=place)
     if arrival.warning is not None:
         found = replace(found, warnings=(*found.warnings, arrival.warning))
     if session is None or verdict is None or not arrival.is_made:
@@ -262,6 +262,7 @@ def _decided(case: _Case, hint: Hint, place: Place, *, is_question: bool = False
         warnings.append(f"no project owns {place.directory}, and several known ones lie below it")
     return Resolution(
         place=place,
+        looked_at=place,
         outcome=Outcome.AMBIGUOUS if is_ambiguous else Outcome.DECIDED,
         source=hint.source,
         detail=hint.detail,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from workroot.core.answer import Alternative, Resolution
-    from workroot.core.projects import KnownProject, Project
+    from workroot.core.projects import KnownProject, Place, Project
     from workroot.core.sessions import SessionContext
 
 __all__ = [
@@ -153,7 +153,10 @@ def working_directory_text(answer: WorkingDirectoryAnswer, resolution: Resolutio
         return f"Working directory: unknown ({detail}).\nCall set_working_directory(directory=ABSOLUTE PATH)" + (
             f", for example with one of: {candidates}" if candidates else ""
         )
-    lines = [f"Working directory: {place.directory} (known by: {answer.source}, {detail})", _project_line(answer)]
+    lines = [
+        f"Working directory: {place.directory} (known by: {answer.source}, {detail})",
+        _project_line(answer, place),
+    ]
     last = []
     if answer.session_id:
         use = "this connection's default" if resolution.is_default_session else "pass it as session_id on later calls"
@@ -203,14 +206,11 @@ def _other(other: Alternative) -> OtherDirectory:
     )
 
 
-def _project_line(answer: WorkingDirectoryAnswer) -> str:
+def _project_line(answer: WorkingDirectoryAnswer, place: Place) -> str:
     info = answer.project_info
     if info is None:
-        return (
-            f"Project: none; its config cannot be used: {answer.config_path}"
-            if answer.config_found
-            else "Project: none"
-        )
+        broken = place.config_error is not None
+        return f"Project: none; its config cannot be used: {answer.config_path}" if broken else "Project: none"
     worktree = f", a worktree of {info.worktree_of}" if info.worktree_of else ""
     return f"Project: {info.name} ({info.id}), root {info.root}{worktree}"
 

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 
     from workroot.core.answer import Resolution
     from workroot.core.ports import Clock
+    from workroot.core.sessions import Owner
     from workroot.decisions import DecisionLog
     from workroot.session_context import SessionContextManager
-    from workroot.trust_store import TrustStore
+    from workroot.trust import TrustStore
 
 __all__ = ["ToolCalls"]
 
@@ -131,7 +132,7 @@ class ToolCalls:
         if (directory is None) == (project is None):
             raise ArgumentsError("set_working_directory takes either directory (an absolute path) or project")
         if directory is None:
-            directory = self._sessions.projects.root_of(owner, str(project))
+            directory = await self._root_of(owner, str(project))
         signs = signs_of_call(call.ctx, session_id=call.arguments.get("session_id"), roots=call.roots)
         entered = await self._sessions.enter(owner, signs, directory, is_project=project is not None)
         resolution = entered.resolution
@@ -143,6 +144,15 @@ class ToolCalls:
         answer = working_directory_answer(resolution, before=entered.before, notes=notes)
         detail = "you set it" if entered.is_made else resolution.detail
         return _Answer(answer, working_directory_text(answer, resolution, detail=detail), resolution)
+
+    async def _root_of(self, owner: Owner, project: str) -> str:
+        """Return the root of a project that is named by id, by unique name, or by a path in it."""
+        if not project.startswith("/"):
+            return self._sessions.projects.root_of(owner, project)
+        place = await self._sessions.look(project)
+        if place.project is None:
+            return self._sessions.projects.root_of(owner, place.directory)  # says that there is none, and candidates
+        return place.project.root
 
     def _withheld_at(self, resolution: Resolution) -> list[str]:
         """Return what is withheld of the project's config, and how to allow it, in at most one line."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from workroot.core.sessions import Owner, SessionContext
     from workroot.session_context import SessionContextManager
-    from workroot.trust_store import TrustStore
+    from workroot.trust import TrustStore
 
 __all__ = ["PROJECTS_URI", "Resources", "project_uri", "session_uri"]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from workroot.core.ports import Clock
     from workroot.decisions import DecisionLog
     from workroot.session_context import SessionContextManager
-    from workroot.trust_store import TrustStore
+    from workroot.trust import TrustStore
 
 __all__ = ["McpFace"]
 

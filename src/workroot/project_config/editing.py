@@ -15,8 +15,8 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Item
 
-from workroot.config_text import UnusableTextError, parse_text
 from workroot.core.projects import ProjectConfig
+from workroot.project_config.text import UnusableTextError, parse_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

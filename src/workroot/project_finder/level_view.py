@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from workroot.core.discovery import Attributes, FoundConfig
 from workroot.core.projects import ConfigProblem, Directory, Repository
-from workroot.filesystem_evidence import Evidence, Refusal
 from workroot.project_config import MAX_CONFIG_BYTES, parse_config
-from workroot.version_control import find_repository
+from workroot.project_finder.evidence import Evidence, Refusal
+from workroot.project_finder.version_control import find_repository
 
 if TYPE_CHECKING:
     from workroot.core.discovery import Rules

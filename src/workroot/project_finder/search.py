@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from workroot.core.discovery import Finding, find_owner
 from workroot.core.projects import Directory
 from workroot.errors import DirectoryError
-from workroot.filesystem_evidence import Evidence
-from workroot.level_view import LevelView
-from workroot.proofs import Proof, all_hold
-from workroot.resolving import MagicLinkError, resolve
+from workroot.project_finder.evidence import Evidence
+from workroot.project_finder.level_view import LevelView
+from workroot.project_finder.proofs import Proof, all_hold
+from workroot.project_finder.resolving import MagicLinkError, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from workroot.core.discovery import Rules
-    from workroot.mounts import Mount, Mounts
+    from workroot.project_finder.mounts import Mount, Mounts
 
 __all__ = ["Seen", "search", "unusable"]
 

@@ -12,7 +12,7 @@ import os.path
 from typing import TYPE_CHECKING
 
 from workroot.core.trust import ConfigFile, TrustSubject
-from workroot.filesystem_evidence import Evidence
+from workroot.project_finder.evidence import Evidence
 
 if TYPE_CHECKING:
     from workroot.core.projects import Place

@@ -22,7 +22,7 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from workroot.mounts import Mount
+    from workroot.project_finder.mounts import Mount
 
 __all__ = ["FilePool", "NoAnswerError", "Touch"]
 

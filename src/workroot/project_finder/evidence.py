@@ -19,8 +19,8 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workroot.mounts import Mount, Mounts
-from workroot.proofs import Proof, file_type, identity, identity_of, is_absent, standing, standing_of
+from workroot.project_finder.mounts import Mount, Mounts
+from workroot.project_finder.proofs import Proof, file_type, identity, identity_of, is_absent, standing, standing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,6 +1,6 @@
 """The JSON Schema of a project's config, for editors: made from the fields, and shipped beside this module.
 
-`python -m workroot.config_schema` prints what `project-config.schema.json` has to hold.
+`python -m workroot.project_config.schema` prints what `project-config.schema.json` has to hold.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from workroot.config_fields import ConfigFile
+from workroot.project_config.fields import ConfigFile
 
 if TYPE_CHECKING:
     from pydantic_core import core_schema
@@ -24,7 +24,7 @@ _FILE = "project-config.schema.json"
 
 def shipped_schema() -> str:
     """Return the text of the schema that belongs to this version."""
-    return files("workroot").joinpath(_FILE).read_text("utf-8")
+    return files("workroot.project_config").joinpath(_FILE).read_text("utf-8")
 
 
 def made_schema() -> str:

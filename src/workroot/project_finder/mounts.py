@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from workroot.spelling import folded
+from workroot.project_finder.spelling import folded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -20,11 +20,11 @@ import stat
 from typing import TYPE_CHECKING
 
 from workroot.core.projects import Directory, Repository
-from workroot.git_config import CoreSettings, core_settings
-from workroot.resolving import resolve
+from workroot.project_finder.git_config import CoreSettings, core_settings
+from workroot.project_finder.resolving import resolve
 
 if TYPE_CHECKING:
-    from workroot.filesystem_evidence import Evidence
+    from workroot.project_finder.evidence import Evidence
 
 __all__ = ["find_repository"]
 

@@ -11,11 +11,11 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from workroot.proofs import file_type, is_absent, link_target
-from workroot.spelling import other_spellings, spelling_in
+from workroot.project_finder.proofs import file_type, is_absent, link_target
+from workroot.project_finder.spelling import other_spellings, spelling_in
 
 if TYPE_CHECKING:
-    from workroot.filesystem_evidence import Evidence
+    from workroot.project_finder.evidence import Evidence
 
 __all__ = ["MagicLinkError", "resolve"]
 

@@ -29,7 +29,7 @@ from workroot.core.trust import (
 )
 from workroot.errors import TrustError
 from workroot.private_file import PrivateFile
-from workroot.trust_binding import subject_of
+from workroot.trust.binding import subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from workroot.config_fields import OURS, ConfigFile, ServerTable
-from workroot.config_text import UnusableTextError, line_of, parse_text
 from workroot.core.projects import ConfigProblem, ProjectConfig, ProjectId, ServerDeclaration
 from workroot.escaping import shown
+from workroot.project_config.fields import OURS, ConfigFile, ServerTable
+from workroot.project_config.text import UnusableTextError, line_of, parse_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

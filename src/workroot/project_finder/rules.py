@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from workroot.core.discovery import Rules
 from workroot.core.projects import Directory
-from workroot.filesystem_evidence import Evidence
-from workroot.mounts import Mounts, mount_table
-from workroot.resolving import resolve
+from workroot.project_finder.evidence import Evidence
+from workroot.project_finder.mounts import Mounts, mount_table
+from workroot.project_finder.resolving import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from workroot.mounts import Mount
+    from workroot.project_finder.mounts import Mount
 
 __all__ = ["rules_of_this_process"]
 

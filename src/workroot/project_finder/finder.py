@@ -21,17 +21,17 @@ from uuid import UUID
 from workroot.core.placing import place_of, rivals_of, still_stands_by
 from workroot.core.projects import CONFIG_NAMES, KnownId, Place, ProjectKey
 from workroot.errors import DirectoryError
-from workroot.file_pool import FilePool, NoAnswerError
-from workroot.mounts import mount_table
-from workroot.search import Seen, search, unusable
-from workroot.search_rules import rules_of_this_process
+from workroot.project_finder.file_pool import FilePool, NoAnswerError
+from workroot.project_finder.mounts import mount_table
+from workroot.project_finder.rules import rules_of_this_process
+from workroot.project_finder.search import Seen, search, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from workroot.core.discovery import Finding, Rules
     from workroot.core.identities import Identities
-    from workroot.mounts import Mount, Mounts, MountTable
+    from workroot.project_finder.mounts import Mount, Mounts, MountTable
 
 __all__ = ["ProjectFinder", "rules_of_this_process"]
 
