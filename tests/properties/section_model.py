@@ -40,7 +40,7 @@ HOME = "/home/ada"
 
 WORK = ("/w", "/w/a", "/w/a/src", "/w/a/sub", "/w/a/sub/x", "/w/ab", "/w/b", "/w/b-fix", "/w/notes", f"{HOME}/code")
 PROGRAMS = ("/etc", "/usr/lib/editor", "/opt/x", f"{HOME}/.config/app", f"{HOME}/Library/x")
-LINKS = {"/link": "/w/a/src", "/w/home": HOME}
+LINKS = {"/link": "/w/a/src", "/w/home": HOME, "/w/a/out": "/w/b"}
 LITERAL = "/w/${folder}"
 """A directory of exactly this name, as a template's author has it, and a text that a client did not expand."""
 
@@ -48,7 +48,7 @@ NOWHERE = ("/gone", "/w/a/file.txt", "relative")
 PATHS = (*WORK, *PROGRAMS, *LINKS, *NOWHERE, LITERAL, HOME, "/")
 """All that a sign can say."""
 
-ROOTS_OF_PROJECTS = ("/w", "/w/a", "/w/a/sub", "/w/b", "/w/b-fix", "/usr/lib/editor", HOME)
+ROOTS_OF_PROJECTS = ("/w", "/w/a", "/w/a/sub", "/w/b", "/w/b-fix", "/usr/lib/editor", HOME, "/")
 CONFIGS = {
     "plain": ProjectConfig(name="p"),
     "auto_switch off": ProjectConfig(name="p", auto_switch=False),

@@ -103,7 +103,12 @@ async def test_clients_that_come_and_go_leave_nothing_behind(home: Home, is_full
     def held() -> tuple[int, int]:
         return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
 
+    def is_watching() -> bool:
+        links = Path(f"/proc/{pid}/fd").iterdir()
+        return any("inotify" in os.readlink(link) for link in links if link.is_symlink())
+
     await visit()
+    await home.wait_until_async(is_watching, what="the project is watched")
     before = held()
     for _ in range(500 if is_full else 50):
         await visit()

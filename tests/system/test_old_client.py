@@ -33,10 +33,16 @@ def old_python() -> str:
     return str(python)
 
 
-def run_old_client(python: str, home: Home, *arguments: str) -> dict[str, Any]:
+def run_old_client(python: str, home: Home, directory: Path, *arguments: str) -> dict[str, Any]:
     script = str(Path(__file__).with_name("old_client.py"))
     done = subprocess.run(
-        [python, script, *arguments], env=home.environment, capture_output=True, text=True, timeout=60, check=False
+        [python, script, *arguments],
+        env=home.environment,
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     told: dict[str, Any] = json.loads(done.stdout)
@@ -47,17 +53,20 @@ def run_old_client(python: str, home: Home, *arguments: str) -> dict[str, Any]:
 def test_a_first_generation_client_is_served(shared: Home, old_python: str, door: str) -> None:
     here, there = shared.repository(f"old-{door}-here"), shared.repository(f"old-{door}-there")
     if door == "stdio":
-        told = run_old_client(old_python, shared, "stdio", WORKROOT, str(here), str(there))
+        told = run_old_client(old_python, shared, shared.top, "stdio", WORKROOT, str(here), str(there))
     else:
         url = shared.ask("status")["http"]["url"]
         token = TokenFile(shared.state / "tokens.json").create(f"old-{door}")
-        told = run_old_client(old_python, shared, "http", url, token, str(there))
+        told = run_old_client(old_python, shared, here, "http", url, token, str(there))
 
     assert told["version"] == "2025-11-25"
     assert told["tools_changed"] is True
     assert told["tools"] == ["get_working_directory", "set_working_directory", "list_projects", "close_session"]
     unasked, rooted, moved, again, default = told["answers"]
-    assert unasked["working_directory"] == (str(here) if door == "stdio" else None)
+    assert (unasked["working_directory"], unasked["source"]) == (
+        str(here),
+        "connector" if door == "stdio" else "process",
+    )
     assert (rooted["working_directory"], rooted["source"]) == (str(there), "roots")
     assert (moved["working_directory"], moved["source"]) == (str(there), "pin")
     assert default["session_id"] == again["session_id"] == moved["session_id"]
