@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from dataclasses import replace
 
 import click
 
 from workroot.cli.output import json_option, print_json, print_note
 from workroot.cli.paths import absolute
 from workroot.cli.tables import print_facts
-from workroot.core.projects import Directory
 from workroot.errors import ConfirmationError
 
 __all__ = ["init"]
@@ -43,8 +40,7 @@ def init(directory: str | None, name: str | None, yes: bool, is_schema: bool, as
     from workroot.settings import load_settings
 
     settings = load_settings()
-    trusted = tuple(Directory(os.path.realpath(one)) for one in settings.trusted_directories)
-    rules = replace(rules_of_this_process(), trusted=trusted)
+    rules = rules_of_this_process(settings.trusted_directories)
     made = init_project(
         absolute(directory),
         look=ProjectFinder(_NO_NAMESPACE, rules=rules, config_names=settings.config_names).explain_now,
