@@ -41,9 +41,9 @@ async def switch_automatically(sessions: SessionContextManager, watcher: Watcher
         watcher.watch(sessions.followed.directories())
 
     sessions.followed.on_change(watch)
-    watch()
     async with anyio.create_task_group() as tasks, wake, woken:
         tasks.start_soon(watcher.run, look_again)
+        await sessions.refresh_all()
         async for _ in woken:
             while due:
                 owner, directory = due.pop()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 from workroot.core.sessions import Alias, SessionId, SessionKey, check_session_id, mint_session_id
 
@@ -15,7 +15,21 @@ if TYPE_CHECKING:
     from workroot.core.sessions import Owner, SessionContext
     from workroot.turns import Turns
 
-__all__ = ["Claims"]
+__all__ = ["Claimed", "Claims"]
+
+
+class Claimed(NamedTuple):
+    """The session that a change is about.
+
+    Attributes:
+        session_id: its id; a new one where a session is to be opened.
+        alias: what has to stand for it from then on.
+        before: the session that it moves, or that it takes the place of; None if there was none.
+    """
+
+    session_id: SessionId
+    alias: Alias | None
+    before: SessionContext | None
 
 
 class Claims:
@@ -37,26 +51,34 @@ class Claims:
         return self._sessions.of_alias(owner, Alias(claim.name))
 
     @asynccontextmanager
-    async def turn(self, owner: Owner, claim: SessionClaim) -> AsyncIterator[tuple[SessionId, Alias | None]]:
-        """Hold the turn of the session that a call claims, or of a new one; yield its id, and the alias to bind.
+    async def turn(self, owner: Owner, claim: SessionClaim) -> AsyncIterator[Claimed]:
+        """Hold the turn of the session that a call may move, or of a new one.
+
+        A handle, and the client's own id of a conversation, name one session, which moves. A connection's
+        default session is replaced by a new one: whoever passes the handle of the old one stays where it is.
 
         Raises:
             SessionError: a handle was passed that cannot be used.
         """
         if claim.by == "handle":
-            session_id, alias = check_session_id(str(claim.name)), None
+            session_id = check_session_id(str(claim.name))
             self._sessions.get(owner, session_id)
-        else:
-            session_id, alias = mint_session_id(), Alias(claim.name) if claim.name is not None else None
-        # The alias' turn comes before the session's, always: two calls of one connection open one session.
-        async with self._turns.take((owner, alias)) if alias is not None else nullcontext():
-            session = self._sessions.of_alias(owner, alias) if alias is not None else None
-            if session is not None:
-                session_id = session.session_id
             async with self._turns.take(SessionKey(owner.sandbox, session_id)):
-                # The session may have ended while this call waited.
-                if claim.by == "handle":
-                    self._sessions.get(owner, session_id)
-                elif session is not None and self._sessions.of_key(session.key) is None:
-                    session_id = mint_session_id()  # nobody knows it yet: it needs no turn
-                yield session_id, alias
+                self._sessions.get(owner, session_id)  # it may have ended while this call waited
+                yield Claimed(session_id, None, self._sessions.get(owner, session_id))
+            return
+        if claim.name is None:
+            yield Claimed(mint_session_id(), None, None)
+            return
+        alias = Alias(claim.name)
+        # The alias' turn comes before the session's, always: two first calls of one conversation open one session.
+        async with self._turns.take((owner, alias)):
+            session = self._sessions.of_alias(owner, alias)
+            if session is None or claim.by == "alias":
+                yield Claimed(mint_session_id(), alias, session)
+                return
+            async with self._turns.take(session.key):
+                if self._sessions.of_key(session.key) is None:
+                    yield Claimed(mint_session_id(), alias, None)
+                else:
+                    yield Claimed(session.session_id, alias, self._sessions.of_key(session.key))

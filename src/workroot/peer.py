@@ -30,13 +30,17 @@ class RootsMemory:
 
     Attributes:
         answered: it has answered once, so silence from now on means something.
-        refused: it never answered or does not know the question; it is not asked again.
+        refused: it never answered or does not know the question; it is not asked again until it says that its
+            roots changed.
+        resumed: the connection goes on from one to an earlier daemon, which the client may have answered: its
+            first silence means something too, and makes this false.
         asking: while the question is out, what fires when that ends; None otherwise.
         answer: how the last question ended; None if whoever asked was cancelled.
     """
 
     answered: bool = False
     refused: bool = False
+    resumed: bool = False
     asking: anyio.Event | None = None
     answer: Roots | None = None
 

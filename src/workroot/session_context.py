@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import anyio
 
 from workroot.claims import Claims
 from workroot.clock import SystemClock
-from workroot.core.answer import Resolution, Switch
+from workroot.core.answer import Resolution, Switch, nowhere
 from workroot.core.arrival import Arrival, arrive
 from workroot.core.changes import StoredState
 from workroot.core.pins import pinned_signs
@@ -35,8 +36,15 @@ from workroot.core.sessions import (
     check_session_id,
 )
 from workroot.core.signs import Signs, Source
-from workroot.errors import DirectoryError, DryRunError, SessionError, StoreUnavailableError
-from workroot.followed_places import FollowedPlaces
+from workroot.errors import (
+    DirectoryError,
+    DryRunError,
+    ProjectUnknownError,
+    SessionError,
+    SignsDisagreeError,
+    StoreUnavailableError,
+)
+from workroot.followed_places import MOST_HELD, FollowedPlaces
 from workroot.housekeeping import Housekeeping
 from workroot.joining import Joined, join_project
 from workroot.session_ledger import PlaceOutdatedError, SessionLedger
@@ -68,7 +76,7 @@ class Entered:
 
     Attributes:
         resolution: where the session works now.
-        before: the session as it was, or None if this call opened it.
+        before: the session as it was, or the default session whose place it takes; None if there was none.
         is_made: False where the project only wants a switch reported (`dry_run`): nothing changed.
     """
 
@@ -117,6 +125,7 @@ class SessionContextManager:
         self._sessions = self._ledger.sessions
         self._turns = Turns()
         self.followed = FollowedPlaces(self._ledger.events)
+        self._untold: dict[SessionKey, SessionContext] = {}  # as they were before a change that no answer has told
         self._claims = Claims(self._sessions, self._turns)
         self._sweeper = Sweeper(
             self._ledger, self._turns, self._clock, idle_seconds=idle_seconds, ended_seconds=ended_seconds
@@ -135,6 +144,11 @@ class SessionContextManager:
     def events(self) -> EventBus:
         """Tells of each change, after it is kept."""
         return self._ledger.events
+
+    @property
+    def is_reach_bounded(self) -> bool:
+        """Tell whether an argument may not reach everywhere, so that all that the client names counts."""
+        return self._reach != "anywhere"
 
     # Life
 
@@ -192,7 +206,7 @@ class SessionContextManager:
                     raise DryRunError(str(arrival.warning))
                 with suppress(PlaceOutdatedError):  # another project took its id meanwhile: look again
                     session, _ = await self._ledger.move(owner, known, arrival.place, signs=())
-        self.followed.note(owner, place)
+        self.followed.note(owner, place, is_held=True)
         return session
 
     async def get_working_directory(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> str | None:
@@ -218,6 +232,17 @@ class SessionContextManager:
         """
         self._ledger.touch(self._sessions.get(owner, check_session_id(session_id)))
         return self._sessions.get(owner, check_session_id(session_id))
+
+    async def current_session(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> SessionContext:
+        """Return a session in the project that owns its directory as of now.
+
+        Raises:
+            SessionError: as `get_session`.
+        """
+        session = self.get_session(session_id, owner=owner)
+        with suppress(StoreUnavailableError):
+            await self.refresh(owner, session.working_directory)
+        return self.get_session(session_id, owner=owner)
 
     def all_sessions(self) -> list[SessionContext]:
         """Return everybody's sessions, least recently used first; for the user whose daemon this is."""
@@ -269,7 +294,7 @@ class SessionContextManager:
             if _version(self._claims.session(owner, claim)) != _version(session):
                 continue  # it moved, began or ended meanwhile: look again
             resolution = decide(signs, session, places, around)
-            seen = resolution.looked_at
+            seen = resolution.looked_at if signs.directory is None else None  # to ask about a place is not to be there
             if seen is not None and await self._ledger.note_project(owner, seen):
                 continue
             if session is not None and resolution.switch is not None:
@@ -278,36 +303,40 @@ class SessionContextManager:
                     continue
                 resolution = replace(resolution, session=moved, switch=None, previous=session)
             break
-        if seen is not None and signs.directory is None:
-            self.followed.note(owner, seen)
+        if session is not None and (before := self._untold.pop(session.key, None)) is not None:
+            resolution = _told(resolution, before)
+        if seen is not None:
+            self.followed.note(owner, seen, is_held=session is not None)
         if session is not None:
             self._ledger.touch(session)
         return resolution
 
-    async def enter(self, owner: Owner, signs: Signs, directory: str, *, is_project: bool = False) -> Entered:
+    async def enter(self, owner: Owner, signs: Signs, directory: str, *, project: str | None = None) -> Entered:
         """Let the call's session work in *directory*; a call that is in none gets a new one.
 
         Args:
             directory: absolute.
-            is_project: the caller named the project, not only a directory.
+            project: what the caller called the project there, by id, name or root; None if it named a directory.
 
         Raises:
             DirectoryError: the directory cannot be worked in; nothing changed.
             MoveRefusedError: it is out of a model's reach; nothing changed.
+            ProjectUnknownError: another project than *project* is there now; nothing changed.
             SessionError: the handle cannot be used; nothing changed.
             SignsDisagreeError: signs of equal authority name different sessions.
             StoreUnavailableError: nothing changed; the call may be repeated.
         """
         claim, signs, around = claimed_session(signs), replace(signs, directory=None), self._around(owner)
-        async with self._claims.turn(owner, claim) as (session_id, alias):
-            before = self._sessions.of_key(SessionKey(owner.sandbox, session_id))
+        async with self._claims.turn(owner, claim) as (session_id, alias, before):
             session = None
             while session is None:
                 place = await self._places.find(directory)
+                if project is not None:
+                    _check_project(project, place)
                 places = {hinted: await self._look(hinted) for hinted in directories_of(signs, before)}
                 usable = read(signs, places, home=self._home).usable
                 check_reach(self._reach, place, usable, around.known)
-                arrival = arrive(before, place, is_asked_for=is_project)
+                arrival = arrive(before, place, is_asked_for=project is not None)
                 if arrival.place is not place and await self._ledger.note_project(owner, place):
                     continue
                 if not arrival.is_made:
@@ -316,7 +345,7 @@ class SessionContextManager:
                     session, _ = await self._ledger.move(
                         owner, session_id, arrival.place, signs=pinned_signs(place, usable), alias=alias
                     )
-        self.followed.note(owner, place)
+        self.followed.note(owner, place, is_held=True)
         now_in = replace(signs, session_id=session_id)
         resolution = decide(now_in, session, {**places, place.directory: place}, around)
         resolution = replace(
@@ -334,16 +363,32 @@ class SessionContextManager:
         while not is_done:
             place = await self._look(directory)
             if isinstance(place, DirectoryError):
+                self.followed.forget(owner, directory)
                 return  # calls that need it will say so
             if await self._ledger.note_project(owner, place):
                 continue
-            self.followed.note(owner, place)
+            held = self._sessions.in_directory(owner, directory)
+            self.followed.note(owner, place, is_held=bool(held))
             is_done = True
-            for session in self._sessions.in_directory(owner, directory):
+            for session in held:
                 arrival = arrive(session, place)
                 if arrival.is_made and not session.is_as(arrival.place):
                     moved = await self._switched(session, Switch(arrival.place, session.signs))
                     is_done = is_done and moved is not None
+                    if moved is not None:
+                        self._keep_untold(session)
+
+    def _keep_untold(self, before: SessionContext) -> None:
+        self._untold.setdefault(before.key, before)
+        if len(self._untold) > MOST_HELD:
+            del self._untold[next(iter(self._untold))]
+
+    async def refresh_all(self) -> None:
+        """Look again at where the latest sessions work: what has changed while nobody looked is told."""
+        places = dict.fromkeys((each.owner, each.working_directory) for each in reversed(self._sessions.all()))
+        for owner, directory in islice(places, MOST_HELD):
+            with suppress(StoreUnavailableError):
+                await self.refresh(owner, directory)
 
     async def join_project(self, directory: str, *, owner: Owner = LOCAL_OWNER) -> Joined:
         """Make the project at *directory* one with the others that have the id its config claims.
@@ -408,8 +453,11 @@ class SessionContextManager:
         around: Around,
     ) -> Entered:
         """Return where the caller stays, with what would have happened."""
-        stays = decide(signs, session, places, around)
-        warnings = (str(arrival.warning), *stays.warnings)
+        try:
+            stays = decide(signs, session, places, around)
+        except (DirectoryError, SignsDisagreeError) as error:  # where the caller is has nothing to do with it
+            stays = nowhere(str(error))
+        warnings = tuple(dict.fromkeys((str(arrival.warning), *stays.warnings)))
         return Entered(resolution=replace(stays, warnings=warnings, switch=None), before=None, is_made=False)
 
     async def _look(self, directory: str) -> Place | DirectoryError:
@@ -417,6 +465,22 @@ class SessionContextManager:
             return await self._places.find(directory)
         except DirectoryError as error:
             return error
+
+
+def _told(resolution: Resolution, before: SessionContext) -> Resolution:
+    """Return an answer that also tells what became of the session's project since the answer before."""
+    was = f"project {before.project_name!r}" if before.project_name is not None else "no project"
+    changed = f"{before.working_directory} was in {was} at the last call, and its config has changed since"
+    previous = resolution.previous if resolution.previous is not None else before
+    return replace(resolution, previous=previous, warnings=(changed, *resolution.warnings))
+
+
+def _check_project(wanted: str, place: Place) -> None:
+    """Check that the project at a root is still the one that was asked for: a config may have changed."""
+    found = place.project
+    if found is None or not (wanted in (found.name, found.root) or wanted.lower() == found.project_id):
+        there = [(found.name, found.project_id, found.root)] if found is not None else []
+        raise ProjectUnknownError(wanted, there)
 
 
 def _version(session: SessionContext | None) -> tuple[SessionId, int] | None:

@@ -236,11 +236,9 @@ class Said:
                 said.append(("connector", name, path))
         if len(self.workspaces) == 1:
             said.append(("turn_metadata", "x-codex-turn-metadata.workspaces", self.workspaces[0]))
-        said += [
-            ("header", "Workroot-Directory", self.header),
-            ("header", "?directory=", self.query),
-            ("process", "process 7 (agent)", self.process),
-        ]
+        headers = [("header", "Workroot-Directory", self.header), ("header", "?directory=", self.query)]
+        said += [each for each in headers if each[2] is not None and "${" not in each[2]]
+        said.append(("process", "process 7 (agent)", self.process))
         return [(rank, name, path) for rank, name, path in said if path is not None]
 
 
@@ -298,8 +296,8 @@ def owner(place: Place) -> str:
 
 
 def agree(pin: Place, sign: Place) -> bool:
-    """Tell whether a pin means what a sign means: one project, or below where the sign is."""
-    return owner(pin) == owner(sign) or is_in(pin.directory, sign.directory)
+    """Tell whether a pin means what a sign means: one project, or in a directory that nobody owns."""
+    return owner(pin) == owner(sign) or (sign.project is None and is_in(pin.directory, sign.directory))
 
 
 def remembered(pin: Place, signs: Sequence[Usable]) -> tuple[PinnedSign, ...]:
@@ -344,13 +342,18 @@ class Model:
             if "strict" in inside and not is_in(asked.directory, here.root):
                 raise ModelError("strict_mode")
         outcome = "ambiguous" if self._is_above_several(asked) else "decided"
-        return Answer(outcome, asked.directory, "argument", asked.project.root if asked.project else None)
+        root = asked.project.root if asked.project else None
+        return Answer(outcome, asked.directory, "argument", root, frozenset(self._below(asked)))
 
     def is_reached(self, asked: Place) -> bool:
         tops = [owner(sign.place) for sign in usable(self.world, self.said)]
-        if self.reach == "known":
-            tops.extend(self.known)
-        return self.reach == "anywhere" or any(is_in(asked.directory, top) for top in tops)
+        if self.reach == "anywhere" or any(is_in(asked.directory, top) for top in tops):
+            return True
+        if self.reach == "roots":
+            return False
+        if asked.project is not None:  # an unknown project is out of reach, even in a known one
+            return asked.project.root in self.known
+        return any(is_in(asked.directory, top) for top in self.known)
 
     def _by_signs(self) -> Answer:
         signs = usable(self.world, self.said)
@@ -359,11 +362,12 @@ class Model:
         pinned = self.world.look(self.session.working_directory)
         rank, then, now = self._compared(signs)
         fate, is_renewed = self._fate_of_pin(pinned, then, now)
+        new = _new(then, now)
         if fate == "stale":
-            both = {place.directory for place in (pinned, *now) if place is not None}
+            both = {place.directory for place in (pinned, *(new or now)) if place is not None}
             return Answer("stale", None, "pin", None, frozenset(both))
         if fate == "follows":
-            return self.there(now[0], rank, signs, remembered(now[0], signs))
+            return self.there(new[0], rank, signs, remembered(new[0], signs))
         if pinned is None:
             raise ModelError("invalid_directory")
         return self.there(pinned, "pin", signs, remembered(pinned, signs) if is_renewed else self.session.signs)
@@ -398,9 +402,9 @@ class Model:
         if named == {sign.directory for sign in then}:
             return "holds", False
         if agreed:  # it was set with the sign
-            is_still_named = agreed <= named
-            owners = {owner(place) for place in now}
-            return ("holds" if is_still_named else "follows" if len(owners) == 1 else "stale"), False
+            if agreed <= named:
+                return "holds", False
+            return ("follows" if len({owner(place) for place in _new(then, now)}) == 1 else "stale"), False
         if pinned is not None and any(agree(pinned, place) for place in now):
             return "holds", True
         return "stale", False
@@ -446,6 +450,10 @@ class Model:
 
     def _is_above_several(self, place: Place) -> bool:
         return place.project is None and place.config_path is None and len(self._below(place)) > 1
+
+
+def _new(then: Sequence[PinnedSign], now: Sequence[Place]) -> list[Place]:
+    return [place for place in now if place.directory not in {sign.directory for sign in then}]
 
 
 def _kept(session: SessionContext) -> tuple[object, ...]:

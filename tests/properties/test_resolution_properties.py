@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from section_model import (
     HOME,
     KINDS,
-    LITERAL,
     PATHS,
     ROOT_STYLES,
     ROOTS_OF_PROJECTS,
@@ -170,22 +169,10 @@ def answered(case: Model) -> Answer:
     )
 
 
-def holds_a_literal(case: Model) -> bool:
-    """Tell whether a sign other than the connector's facts names a directory that is really called `${folder}`.
-
-    The procedure drops what was not expanded from the connector's facts alone; the code does from every sign.
-    """
-    return any(path == LITERAL for rank, _, path in case.said.spoken() if rank != "connector")
-
-
 def test_every_call_is_answered_as_the_procedure_says(is_full: bool) -> None:
     @given(case=cases())
     def check(case: Model) -> None:
-        assume(not holds_a_literal(case))
         answer, expected = answered(case), case.answer()
-        # An argument that names nobody's directory above several known projects: the procedure calls it
-        # ambiguous, as it does a pin or a sign; the code calls it decided, and offers no candidates.
-        assume(expected[:3] != ("ambiguous", answer.directory, "argument"))
         event(f"{expected.outcome} by {expected.source}, {'changes' if expected.becomes else 'stays'}")
         assert answer == expected
 
@@ -196,7 +183,7 @@ def test_a_pin_remembers_the_signs_of_ranks_two_to_four_and_whether_it_agreed(is
     @given(case=cases(), pin=st.sampled_from(PATHS))
     def check(case: Model, pin: str) -> None:
         place, signs = case.world.look(pin), case.said.signs()
-        assume(place is not None and not holds_a_literal(case))
+        assume(place is not None)
         assert place is not None
         looked = {each: case.world.find(each) for each in directories_of(signs, None)}
         found = read(signs, looked, home=HOME).usable
@@ -313,9 +300,47 @@ def test_a_sign_that_is_skipped_changes_nothing_but_what_is_told_of_it(is_full: 
         if not isinstance(before, Resolution) or not isinstance(after, Resolution):
             assert str(before) == str(after)
             return
-        assert replace(after, steps=()) == replace(before, steps=())
+        assert replace(after, steps=(), warnings=()) == replace(before, steps=(), warnings=())
+        assert warnings_but_for_what_is_told(after) == warnings_but_for_what_is_told(before)
         [step] = [step for step in after.steps if step not in before.steps] or [after.steps[0]]
         assert step.verdict is Verdict.SKIPPED or step in before.steps
+
+    run(is_full, check)
+
+
+def told_of(found: Resolution) -> tuple[str, ...]:
+    """Return what has to be told of the signs that were sent on purpose, and that lead nowhere."""
+    deliberate = [
+        f"passed over: {step.directory} ({step.source}, {step.detail}): {step.reason}"
+        for step in found.steps
+        if step.verdict is Verdict.SKIPPED
+        and (step.source in (Source.META, Source.ROOTS, Source.HEADER) or step.detail == "--directory")
+    ]
+    if found.source is Source.ARGUMENT:
+        return ()
+    more = [f"passed over: {len(deliberate) - 3} more; `workroot why --last` shows all"] if deliberate[3:] else []
+    return (*deliberate[:3], *more)
+
+
+def warnings_but_for_what_is_told(found: Resolution) -> tuple[str, ...]:
+    """Return an answer's other warnings; what is told of signs that were passed over has to be exactly that."""
+    told = told_of(found)
+    others = found.warnings[: len(found.warnings) - len(told)]
+    assert found.warnings == (*others, *told)
+    assert not [warning for warning in others if warning.startswith("passed over: ")]
+    return others
+
+
+def test_of_signs_that_are_passed_over_those_sent_on_purpose_are_told_unless_a_directory_was_asked_about(
+    is_full: bool,
+) -> None:
+    @given(case=cases())
+    def check(case: Model) -> None:
+        found = outcome_of(case, case.said.signs())
+        assume(isinstance(found, Resolution))
+        assert isinstance(found, Resolution)
+        warnings_but_for_what_is_told(found)
+        event(f"{len(told_of(found))} told")
 
     run(is_full, check)
 

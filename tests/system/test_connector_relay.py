@@ -70,6 +70,26 @@ def test_the_hello_tells_what_the_options_say(daemon: FakeDaemon, options: tuple
     assert (hello["option"], hello["default_session"]) == ("/d", False)
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("app", "{own}/app"),
+        ("../app", "{own}/../app"),
+        ("/d", "/d"),
+        ("${workspaceFolder}", "${workspaceFolder}"),
+        ("sub/${name}", "sub/${name}"),
+        ("$HOME", "$HOME"),
+        ("~/app", "~/app"),
+        ("", ""),
+    ],
+)
+def test_a_relative_directory_is_told_as_seen_from_where_the_connector_works(
+    daemon: FakeDaemon, tmp_path: Path, given: str, told: str
+) -> None:
+    with Client(daemon.state, f"--directory={given}", cwd=tmp_path):
+        assert daemon.accept().hello["option"] == told.replace("{own}", str(tmp_path))
+
+
 def test_a_client_whose_directory_is_gone_is_served_all_the_same(daemon: FakeDaemon, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -102,7 +102,7 @@ async def test_projects_are_found_by_part_of_their_name(home: Home) -> None:
 
     async with home.open_client(MODERN) as client:
         for directory in (main, worktree, other):
-            await answer_of(client, "get_working_directory", directory=str(directory))
+            await answer_of(client, "get_working_directory", meta={"workroot/directory": str(directory)})
 
     everything = home.ask("projects")["projects"]
     assert {row["root"] for row in everything} == {str(main), str(worktree), str(other)}

@@ -42,7 +42,7 @@ async def test_candidates_add_no_line_to_an_answer(home: Home, era: str) -> None
     project = home.repository(FORGED)
 
     async with home.open_client(era) as client:
-        await answer_of(client, "get_working_directory", directory=str(project))
+        await answer_of(client, "get_working_directory", meta={"workroot/directory": str(project)})
         nowhere = await client.call_tool("get_working_directory", {})
 
     assert "forged" in text_of(nowhere)

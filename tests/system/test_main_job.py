@@ -97,17 +97,19 @@ async def test_a_worktree_shares_its_repository_s_id_and_keeps_its_own_root(shar
     assert (there["source"], there["authority"]) == ("argument", "model")
 
 
-async def test_a_handshake_connection_keeps_its_session_without_passing_it(shared: Home) -> None:
+async def test_a_handshake_connection_is_in_the_session_that_was_set_last_without_passing_it(shared: Home) -> None:
     one, two = shared.repository("default-one"), shared.repository("default-two")
 
     async with shared.open_client(LEGACY, one) as client:
         first = await answer_of(client, "set_working_directory", directory=str(two))
         second = await answer_of(client, "set_working_directory", directory=str(one))
         asked = await answer_of(client, "get_working_directory")
+        by_handle = await answer_of(client, "get_working_directory", session_id=first["session_id"])
 
     assert first["previous"] is None
     assert any("default of your whole connection" in warning for warning in first["warnings"])
-    assert second["session_id"] == first["session_id"] == asked["session_id"]
+    assert first["session_id"] != second["session_id"] == asked["session_id"]
+    assert by_handle["working_directory"] == str(two), "an agent that passes its own is not moved by another one"
     assert second["previous"] == {"working_directory": str(two), "project_id": first["project_info"]["id"]}
     assert (asked["working_directory"], asked["source"]) == (str(one), "pin")
 
@@ -189,7 +191,7 @@ async def test_a_project_can_be_entered_by_id_and_by_name(shared: Home, era: str
 
     async with shared.open_client(era, elsewhere) as client:
         before = await error_of(client, "set_working_directory", project=project_id)
-        await answer_of(client, "get_working_directory", directory=str(harbor))
+        await answer_of(client, "get_working_directory", meta={"workroot/directory": str(harbor)})
         by_id = await answer_of(client, "set_working_directory", project=project_id.upper())
         by_name = await answer_of(client, "set_working_directory", project=f"Harbor {era}")
 
@@ -226,7 +228,7 @@ async def test_known_projects_are_listed_latest_first_page_by_page(home: Home, e
     async with home.open_client(era) as client:
         empty = await client.call_tool("list_projects", {})
         for project in projects:
-            await answer_of(client, "get_working_directory", directory=str(project))
+            await answer_of(client, "get_working_directory", meta={"workroot/directory": str(project)})
         everything = await _known_names(client, "")
         first_page = await answer_of(client, "list_projects")
         some = await _known_names(client, "P01")

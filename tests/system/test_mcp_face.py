@@ -183,7 +183,7 @@ async def test_a_client_s_nowhere_is_unknown_and_says_what_to_call(shared: Home,
     recent = shared.repository(f"recent-{era}")
 
     async with shared.open_client(era) as client:  # started in the home directory, which says nothing
-        await answer_of(client, "get_working_directory", directory=str(recent))
+        await answer_of(client, "get_working_directory", meta={"workroot/directory": str(recent)})
         result = await client.call_tool("get_working_directory", {})
 
     answer = result.structured_content

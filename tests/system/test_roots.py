@@ -243,6 +243,89 @@ async def test_a_client_that_falls_silent_is_nowhere_that_is_known(shared: Home)
     assert "did not answer" in answer["result"]["content"][0]["text"]
 
 
+async def answer_in_silence(client: RawClient, request_id: int) -> tuple[dict[str, Any], bool]:
+    """Call `get_working_directory`, answer no question; return its structured content, and whether one was put."""
+    await client.send_call(request_id, "get_working_directory")
+    was_asked = False
+    while (message := await client.receive()).get("id") != request_id:
+        assert message["method"] in ("roots/list", "notifications/cancelled")
+        was_asked = was_asked or message["method"] == "roots/list"
+    return message["result"]["structuredContent"], was_asked
+
+
+async def answer_with_roots(client: RawClient, request_id: int, uris: Sequence[str]) -> dict[str, Any]:
+    """Call `get_working_directory`, answer its question, and return its structured content."""
+    await client.send_call(request_id, "get_working_directory")
+    await answer_roots(client, uris)
+    content = (await client.receive())["result"]["structuredContent"]
+    assert isinstance(content, dict)
+    return content
+
+
+async def test_a_client_that_falls_silent_after_a_restart_is_nowhere_that_is_known(home: Home) -> None:
+    started, opened = home.repository("restart-silent"), home.repository("restart-opened")
+
+    async with home.open_raw_connector(started) as client:
+        await client.initialize(roots=True)
+        before = await answer_with_roots(client, 1, [opened.as_uri()])
+        home.kill_daemon()
+        silent, _ = await answer_in_silence(client, 2)
+        after = await answer_with_roots(client, 3, [opened.as_uri()])
+        again, _ = await answer_in_silence(client, 4)
+
+    assert before["working_directory"] == after["working_directory"] == str(opened)
+    assert (silent["working_directory"], silent["source"]) == (None, "unknown")
+    assert (again["working_directory"], again["source"]) == (None, "unknown")
+
+
+async def test_the_second_silence_in_a_row_after_a_restart_counts_as_never_answering(home: Home) -> None:
+    started = home.repository("restart-mute")
+
+    async with home.open_raw_connector(started) as client:
+        await client.initialize(roots=True)
+        home.kill_daemon()
+        answers = [await answer_in_silence(client, number) for number in (1, 2, 3)]
+
+    assert [(answer["working_directory"], was_asked) for answer, was_asked in answers] == [
+        (None, True),
+        (str(started), True),
+        (str(started), False),
+    ]
+
+
+async def test_an_error_about_roots_counts_at_once_after_a_restart_too(home: Home) -> None:
+    started = home.repository("restart-error")
+
+    async with home.open_raw_connector(started) as client:
+        await client.initialize(roots=True)
+        home.kill_daemon()
+        await client.send_call(1, "get_working_directory")
+        question = await client.receive()
+        await client.send(id=question["id"], error={"code": -32601, "message": "Method not found"})
+        first = (await client.receive())["result"]["structuredContent"]
+        second, was_asked = await answer_in_silence(client, 2)
+
+    assert first["working_directory"] == second["working_directory"] == str(started)
+    assert not was_asked
+
+
+async def test_a_client_that_says_that_its_roots_changed_is_asked_again(shared: Home) -> None:
+    started, opened = shared.repository("changed-started"), shared.repository("changed-opened")
+
+    async with shared.open_raw_connector(started) as client:
+        await client.initialize(roots=True)
+        await client.send_call(1, "get_working_directory")
+        question = await client.receive()
+        await client.send(id=question["id"], error={"code": -32603, "message": "no window yet"})
+        before = (await client.receive())["result"]["structuredContent"]
+        _, was_asked = await answer_in_silence(client, 2)
+        await client.send(method="notifications/roots/list_changed")
+        after = await answer_with_roots(client, 3, [opened.as_uri()])
+
+    assert not was_asked
+    assert (before["working_directory"], after["working_directory"]) == (str(started), str(opened))
+
+
 async def test_a_late_answer_to_an_earlier_daemon_is_dropped(home: Home) -> None:
     project, wrong = home.repository("late"), home.repository("late-wrong")
 

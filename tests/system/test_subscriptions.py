@@ -80,7 +80,9 @@ async def test_a_handshake_client_hears_of_its_session_s_moves_until_it_unsubscr
         with pytest.warns(MCPDeprecationWarning):
             await client.subscribe_resource(PROJECTS)
         await answer_of(mover, "set_working_directory", directory=str(one), session_id=session)
-        await answer_of(mover, "get_working_directory", directory=str(shared.repository("old-heard-new")))
+        await answer_of(
+            mover, "get_working_directory", meta={"workroot/directory": str(shared.repository("old-heard-new"))}
+        )
         second = await heard.next()
 
     assert (first, second) == (uri, PROJECTS)
@@ -96,12 +98,12 @@ async def test_a_new_project_is_told_of(shared: Home, era: str) -> None:
     async with shared.open_client(MODERN) as mover, shared.open_client(era, heard=heard) as client:
         if era == MODERN:
             async with client.listen(resource_subscriptions=[PROJECTS]) as subscription:
-                await answer_of(mover, "get_working_directory", directory=str(project))
+                await answer_of(mover, "get_working_directory", meta={"workroot/directory": str(project)})
                 told = await next_uri(subscription)
         else:
             with pytest.warns(MCPDeprecationWarning):
                 await client.subscribe_resource(PROJECTS)
-            await answer_of(mover, "get_working_directory", directory=str(project))
+            await answer_of(mover, "get_working_directory", meta={"workroot/directory": str(project)})
             told = await heard.next()
 
     assert told == PROJECTS

@@ -53,7 +53,7 @@ def test_without_auto_switch_who_arrives_is_in_no_project_and_hears_how_to_enter
     assert arrival.is_made
     assert arrival.place == replace(there, project=None)
     assert arrival.warning is not None
-    assert f"set_working_directory(project='{SHOP_ID}')" in arrival.warning
+    assert "set_working_directory(project='/shop')" in arrival.warning
 
 
 def test_without_auto_switch_whoever_names_the_project_enters_it() -> None:

@@ -79,8 +79,20 @@ async def test_directories_that_differ_are_all_passed_on_and_equal_ones_once() -
     assert await hints(b"directory=/a&directory=%2Fb&directory=/a") == [("?directory=", "/a"), ("?directory=", "/b")]
 
 
-async def test_a_url_cannot_make_us_look_at_any_number_of_directories() -> None:
-    assert len(await hints(b"&".join(b"directory=/%d" % number for number in range(1000)))) == 4
+async def test_a_directory_that_differs_is_not_lost_behind_spellings_of_another() -> None:
+    spellings = [b"/a", *(b"/a" + b"/." * number for number in range(1, 15))]
+
+    found = await hints(b"&".join(b"directory=" + path for path in [*spellings, b"/b"]))
+
+    assert len(found) == 16
+    assert found[-1] == ("?directory=", "/b")
+
+
+@pytest.mark.parametrize("number", [17, 1000])
+async def test_a_url_cannot_make_us_look_at_any_number_of_directories(number: int) -> None:
+    query = b"&".join(b"directory=/%d" % each for each in range(number))
+
+    assert await all_hints(query) == (Hint(Source.HEADER, "?directory=", "", problem="names too many directories"),)
 
 
 @pytest.mark.parametrize("query", [b"directory=/home/R&D/app", b"directory=/a&b&c=1"])

@@ -103,7 +103,7 @@ def test_a_pin_that_the_changed_sign_now_agrees_with_holds_and_remembers_that() 
     [
         (SHOP_SRC, SHOP, PinState.FOLLOWS),
         (SHOP, SHOP_SRC, PinState.FOLLOWS),
-        (NESTED, MONO, PinState.FOLLOWS),
+        (NESTED, MONO, PinState.STALE),
         (MONO, NESTED, PinState.STALE),
         (NOBODYS, NOBODYS, PinState.FOLLOWS),
     ],
@@ -115,7 +115,7 @@ def test_a_pin_that_the_changed_sign_now_agrees_with_holds_and_remembers_that() 
         "no project",
     ],
 )
-def test_agreeing_is_being_in_the_same_project_or_below(pin: Place, sign: Place, state: PinState) -> None:
+def test_agreeing_is_being_in_the_same_project(pin: Place, sign: Place, state: PinState) -> None:
     assert judged(pin, [(OWN, sign)], [(OWN, BLOG)]).state is state
 
 
@@ -137,7 +137,19 @@ def test_folders_added_or_removed_beside_the_pins_change_nothing() -> None:
     assert judged(SHOP, [(ROOT, SHOP)], both).state is PinState.HOLDS
     assert judged(SHOP, both, [(ROOT, SHOP)]).state is PinState.HOLDS
     assert judged(SHOP, both, [(ROOT, BLOG), (SECOND_ROOT, SHOP)]).state is PinState.HOLDS
-    assert judged(SHOP, both, [(ROOT, BLOG)]).state is PinState.FOLLOWS
+
+
+def test_a_pin_does_not_follow_into_the_folder_that_it_was_set_against() -> None:
+    both: Usable = [(ROOT, SHOP), (SECOND_ROOT, BLOG)]
+
+    assert judged(SHOP, both, [(ROOT, BLOG)]).state is PinState.STALE
+    assert judged(SHOP, both, [(ROOT, BLOG), (SECOND_ROOT, WORKTREE)]).changed == ((SECOND_ROOT, WORKTREE),)
+
+
+def test_below_a_directory_of_nobodys_a_pin_agrees_with_it() -> None:
+    inside = place("/notes/2026")
+
+    assert judged(inside, [(ROOT, NOBODYS)], [(ROOT, BLOG)]).state is PinState.FOLLOWS
 
 
 def test_a_pin_cannot_follow_into_several_projects() -> None:

@@ -867,10 +867,11 @@ async def test_the_time_of_last_use_is_written_behind(living_world: World) -> No
 IN_TOOL = Signs(hints=(Hint(Source.CONNECTOR, "working directory", "/work/tool"),))
 
 
-async def test_a_project_that_was_asked_about_can_be_named_from_then_on(manager: SessionContextManager) -> None:
+async def test_to_ask_about_a_directory_changes_nothing(world: World, manager: SessionContextManager) -> None:
     await manager.resolve(ADA, Signs(directory="/work/tool"))
 
-    assert [project.name for project in manager.projects.known(ADA)] == ["tool"]
+    assert manager.projects.known(ADA) == []
+    assert world.store.commits == []
 
 
 async def test_a_new_project_is_kept_before_it_is_named(world: World, manager: SessionContextManager) -> None:
@@ -1120,28 +1121,50 @@ async def test_by_handle_that_session_moves(prepared: World, events: list[Event]
     assert (await prepared.manager.resolve(ADA, Signs(alias=EDITOR))).place == prepared.places.known["/work/app"]
 
 
-async def test_by_alias_the_connections_session_moves(prepared: World, events: list[Event]) -> None:
+async def test_a_connections_default_session_is_replaced_and_the_one_before_stays_where_it_is(
+    prepared: World, events: list[Event]
+) -> None:
+    old = (await prepared.manager.resolve(ADA, Signs(alias=EDITOR))).session
+    assert old is not None
+
     entered = await prepared.manager.enter(ADA, Signs(alias=EDITOR), "/work/tool")
 
+    now = entered.resolution.session
+    assert now is not None
+    assert now.session_id != old.session_id, "a subagent that shares the connection gets a session of its own"
     assert entered.before is not None
     assert entered.before.working_directory == "/work/app"
     assert entered.resolution.is_default_session
-    assert await prepared.manager.get_session_count() == 2
+    assert (await prepared.manager.resolve(ADA, Signs(alias=EDITOR))).session == now
+    assert prepared.manager.get_session(old.session_id, owner=ADA).working_directory == "/work/app"
 
 
-async def test_two_first_calls_on_one_connection_open_one_session(world: World, manager: SessionContextManager) -> None:
+async def test_by_the_clients_own_id_of_a_conversation_its_session_moves(manager: SessionContextManager) -> None:
+    talk = Signs(conversation=EDITOR)
+    first = (await manager.enter(ADA, talk, "/work/app")).resolution.session
+
+    second = (await manager.enter(ADA, talk, "/work/tool")).resolution.session
+
+    assert first is not None
+    assert second is not None
+    assert (second.session_id, second.revision) == (first.session_id, 2)
+
+
+async def test_two_first_calls_of_one_conversation_open_one_session(
+    world: World, manager: SessionContextManager
+) -> None:
     gate = world.places.hold("/work/app")
     entered: list[Any] = []
 
     async def enter(owner: Owner, directory: str) -> None:
-        entered.append(await manager.enter(owner, Signs(alias=EDITOR), directory))
+        entered.append(await manager.enter(owner, Signs(conversation=EDITOR), directory))
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(enter, ADA, "/work/app")
             await gate.reached.wait()
             tasks.start_soon(enter, ADA, "/work/tool")
-            await enter(EVE, "/work/bare")  # another owner's connection of that name is another one
+            await enter(EVE, "/work/bare")  # another owner's conversation of that name is another one
             for _ in range(10):
                 await checkpoint()
             assert len(entered) == 1
@@ -1154,9 +1177,9 @@ async def test_two_first_calls_on_one_connection_open_one_session(world: World, 
 
 
 @pytest.mark.parametrize("ending", list(Ending))
-async def test_a_connection_whose_session_ends_while_it_waits_gets_a_new_one(prepared: World, ending: Ending) -> None:
+async def test_a_conversation_whose_session_ends_while_it_waits_gets_a_new_one(prepared: World, ending: Ending) -> None:
     world, manager = prepared, prepared.manager
-    old = (await manager.resolve(ADA, Signs(alias=EDITOR))).session
+    old = (await manager.enter(ADA, Signs(conversation=EDITOR), "/work/app")).resolution.session
     assert old is not None
     world.clock.advance(2 * DAY)
     gate = world.store.hold()
@@ -1169,7 +1192,7 @@ async def test_a_connection_whose_session_ends_while_it_waits_gets_a_new_one(pre
             await manager.sweep()
 
     async def enter() -> None:
-        entered.append(await manager.enter(ADA, Signs(alias=EDITOR), "/work/tool"))
+        entered.append(await manager.enter(ADA, Signs(conversation=EDITOR), "/work/tool"))
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
@@ -1183,7 +1206,7 @@ async def test_a_connection_whose_session_ends_while_it_waits_gets_a_new_one(pre
     [each] = entered
     assert each.before is None
     assert each.resolution.session.session_id != old.session_id
-    assert (await manager.resolve(ADA, Signs(alias=EDITOR))).session == each.resolution.session
+    assert (await manager.resolve(ADA, Signs(conversation=EDITOR))).session == each.resolution.session
     with pytest.raises((ClosedSessionError, ExpiredSessionError)):
         manager.get_session(old.session_id, owner=ADA)
 
@@ -1217,10 +1240,10 @@ async def test_a_handle_that_cannot_be_used_opens_nothing(
 
 async def test_a_directory_that_cannot_be_worked_in_opens_nothing(world: World, manager: SessionContextManager) -> None:
     with pytest.raises(DirectoryError):
-        await manager.enter(ADA, Signs(alias=EDITOR), "/gone")
+        await manager.enter(ADA, Signs(conversation=EDITOR), "/gone")
 
     assert world.store.commits == []
-    assert (await manager.resolve(ADA, Signs(alias=EDITOR))).session is None
+    assert (await manager.resolve(ADA, Signs(conversation=EDITOR))).session is None
 
 
 # Events

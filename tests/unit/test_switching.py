@@ -13,7 +13,7 @@ from workroot.core.answer import Outcome
 from workroot.core.projects import ConfigProblem, Directory, Place, ProjectConfig
 from workroot.core.sessions import Alias, Owner, SessionContext
 from workroot.core.signs import Hint, Roots, RootsAnswer, Signs, Source
-from workroot.errors import DryRunError, MoveRefusedError, StoreUnavailableError
+from workroot.errors import DryRunError, MoveRefusedError, ProjectUnknownError, StoreUnavailableError
 from workroot.events import Event, ProjectsChanged, SessionMoved
 from workroot.session_context import SessionContextManager
 from workroot.storage.memory import MemoryStore
@@ -187,8 +187,9 @@ async def test_a_directory_that_is_gone_moves_nobody(world: World) -> None:
     del world.places.known["/shop"]
 
     await world.manager.refresh(ADA, Directory("/shop"))
+    await world.manager.refresh(ADA, Directory("/shop"))
 
-    assert world.events == []
+    assert [type(event) for event in world.events] == [ProjectsChanged], "told once, to those who look at the project"
 
 
 async def test_only_the_sessions_of_that_owner_in_that_directory_move(world: World) -> None:
@@ -215,8 +216,62 @@ async def test_places_are_followed_by_what_they_rest_on_latest_first(world: Worl
     await world.manager.resolve(BOB, at("/blog"))
     await world.manager.resolve(BOB, at("/blog"))
 
-    assert changes == [["/shop", "/shop/.workroot"], ["/blog", "/shop", "/shop/.workroot"]]
+    await world.open_session("/blog", owner=BOB)
+
+    assert changes == [
+        ["/shop", "/shop/.workroot"],
+        ["/shop", "/shop/.workroot", "/blog"],
+        ["/blog", "/shop", "/shop/.workroot"],
+    ], "where sessions work comes first"
     assert world.manager.followed.resting_on({"/shop/.workroot", "/elsewhere"}) == [(ADA, "/shop")]
+
+
+async def test_no_number_of_passing_calls_makes_a_session_deaf(world: World) -> None:
+    await world.open_session("/shop")
+    world.places.known |= {f"/n/{number}": rests(place(f"/n/{number}")) for number in range(2000)}
+
+    for number in range(2000):
+        await world.manager.resolve(BOB, at(f"/n/{number}"))
+
+    assert "/shop" in set(world.manager.followed.directories())
+    assert len(list(world.manager.followed.directories())) < 200
+
+
+async def test_what_the_watcher_changed_is_told_by_the_next_answer_and_once(world: World) -> None:
+    session = await world.open_session("/shop")
+    world.places.known["/shop"] = rests(place("/shop", project="renamed"))
+    await world.manager.refresh(ADA, Directory("/shop"))
+
+    first, second = [await world.manager.resolve(ADA, at(session_id=session.session_id)) for _ in range(2)]
+
+    assert first.previous is not None
+    assert first.previous.project_name == "shop"
+    assert first.warnings == ("/shop was in project 'shop' at the last call, and its config has changed since",)
+    assert (second.previous, second.warnings) == (None, ())
+
+
+async def test_after_a_restart_sessions_are_followed_again_and_what_changed_meanwhile_is_told(world: World) -> None:
+    session = await world.open_session("/shop")
+    world.places.known["/shop"] = rests(place("/shop", project="renamed"))
+    fresh = SessionContextManager(world.store, world.places, clock=world.clock)
+    fresh.events.subscribe(world.events.append)
+
+    async with fresh:
+        await fresh.refresh_all()
+
+        assert world.moved() == ["/shop"]
+        assert list(fresh.followed.directories()) == ["/shop"]
+        assert fresh.get_session(session.session_id, owner=ADA).project_name == "renamed"
+
+
+# By what a project is called
+
+
+async def test_another_project_than_the_one_that_was_named_is_not_entered(world: World) -> None:
+    with pytest.raises(ProjectUnknownError, match="'blog'"):
+        await world.manager.enter(ADA, at(), "/shop", project="blog")
+
+    assert await world.manager.get_session_count() == 0
 
 
 # What a project's config says
@@ -228,7 +283,7 @@ async def test_a_session_in_a_project_without_auto_switch_is_in_none_until_it_na
     session = await world.open_session("/shop")
     assert (session.working_directory, session.project_id) == ("/shop", None)
 
-    named = (await world.manager.enter(ADA, at(session_id=session.session_id), "/shop", is_project=True)).resolution
+    named = (await world.manager.enter(ADA, at(session_id=session.session_id), "/shop", project="shop")).resolution
     assert named.session is not None
     assert named.session.project_id == "id-of-shop"
     assert (await world.manager.resolve(ADA, at(session_id=session.session_id))).required_project().name == "shop"
@@ -245,7 +300,7 @@ async def test_with_dry_run_a_switch_is_reported_and_nothing_changes(world: Worl
     world.places.known["/shop"] = configured(SHOP, ProjectConfig(name="shop", dry_run=True))
     session = await world.open_session("/blog")
 
-    entered = await world.manager.enter(ADA, at(session_id=session.session_id), "/shop", is_project=True)
+    entered = await world.manager.enter(ADA, at(session_id=session.session_id), "/shop", project="shop")
 
     assert not entered.is_made
     assert entered.resolution.place == rests(BLOG)

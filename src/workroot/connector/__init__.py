@@ -93,7 +93,7 @@ def _connect(options: _Options, serve_command: Sequence[str] | None, patience: f
             version=__version__,
             alias=alias,
             directory=directory,
-            option=options.directory,
+            option=_absolute(options.directory, directory),
             environment=environment,
             default_session=options.default_session,
             reconnected=reconnected or None,
@@ -135,6 +135,17 @@ def _own_directory() -> str | None:
         return os.getcwd()
     except OSError:  # it was removed, or may not be read
         return None
+
+
+def _absolute(given: str | None, own: str | None) -> str | None:
+    """Return a path as the daemon, which works elsewhere, has to see it.
+
+    What the client should have replaced (`${workspaceFolder}`, `~`) stays as it is: in a path below our own
+    directory nobody would recognise it.
+    """
+    if not given or own is None or given.startswith(("~", "$")) or "${" in given:
+        return given
+    return os.path.join(own, given)
 
 
 def _occupy_standard_descriptors() -> None:

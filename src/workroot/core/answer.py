@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
+from workroot.core.signs import Source
 from workroot.errors import ProjectNeededError
 
 if TYPE_CHECKING:
     from workroot.core.projects import Place, Project
     from workroot.core.sessions import Alias, PinnedSign, SessionContext
-    from workroot.core.signs import Authority, Source
+    from workroot.core.signs import Authority
 
-__all__ = ["Alternative", "Outcome", "Resolution", "SessionClaim", "Skipped", "Step", "Switch", "Verdict"]
+__all__ = ["Alternative", "Outcome", "Resolution", "SessionClaim", "Skipped", "Step", "Switch", "Verdict", "nowhere"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +162,8 @@ class Resolution:
             raise ProjectNeededError(f"it is not known in which one you work ({self.detail})", candidates)
         why = "; ".join(self.warnings) or f"no project owns {self.place.directory}"
         raise ProjectNeededError(why, candidates)
+
+
+def nowhere(why: str) -> Resolution:
+    """Return the answer to a caller of whom it cannot be said where it works."""
+    return Resolution(place=None, outcome=Outcome.UNKNOWN, source=Source.UNKNOWN, detail=why)

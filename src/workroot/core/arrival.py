@@ -57,7 +57,7 @@ def arrive(session: SessionContext | None, place: Place, *, is_asked_for: bool =
     if not project.config.auto_switch and not is_asked_for:
         warning = (
             f"auto_switch is off in project {project.name!r} at {project.root}: you are in no project until "
-            f"set_working_directory(project={project.project_id!r}) says so"
+            f"set_working_directory(project={project.root!r}) says so"
         )
         return Arrival(outside, warning=warning)
     return Arrival(place)

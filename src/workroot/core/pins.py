@@ -5,7 +5,8 @@ facts). On every later call the best sign that there was then, and that there is
 
 - it says the same: the pin holds;
 - it changed, and the pin had agreed with it: the pin follows the sign (an agent entered a worktree);
-- it changed, and the pin was set against it: the pin is stale, unless the sign now agrees with it.
+- it changed, and the pin was set against it: the pin is stale, unless the sign now agrees with it. The same
+  holds where all that it names now was there then, and was not what the pin was set to.
 
 A sign that is missing now says nothing: clients do not send all of them with every call.
 """
@@ -107,11 +108,10 @@ def _compared(
         return PinVerdict(state=PinState.HOLDS)  # folders were added or removed beside the one that it agrees with
     if not agreeing and place is not None and any(_agree(place, seen) for _, seen in now):
         return PinVerdict(state=PinState.HOLDS, signs=pinned_signs(place, usable))
-    changed = tuple(now)
-    owners = {owner_of(seen) for _, seen in changed}
-    if agreeing and len(owners) == 1:
-        target = changed[0][1]
-        signs = pinned_signs(target, usable)
+    changed = tuple(each for each in now if each[1].directory not in before) or tuple(now)
+    is_new = all(seen.directory not in before for _, seen in changed)
+    if agreeing and is_new and len({owner_of(seen) for _, seen in changed}) == 1:
+        signs = pinned_signs(changed[0][1], usable)
         return PinVerdict(state=PinState.FOLLOWS, signs=signs, changed=changed, sign=slot, before=before)
     return PinVerdict(state=PinState.STALE, changed=changed, sign=slot, before=before)
 
@@ -128,5 +128,7 @@ def _slots(signs: Sequence[tuple[str, _Sign]], *, first_root_counts: bool) -> Ma
 
 
 def _agree(pin: Place, sign: Place) -> bool:
-    """Tell whether a pin means the same as a sign: the same project, or the same place where nobody owns either."""
-    return owner_of(pin) == owner_of(sign) or is_below(pin.directory, sign.directory)
+    """Tell whether a pin means the same as a sign: the same project, or something in a directory that nobody owns."""
+    if owner_of(pin) == owner_of(sign):
+        return True
+    return sign.project is None and is_below(pin.directory, sign.directory)

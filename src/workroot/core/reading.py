@@ -52,6 +52,10 @@ _SYSTEM_DIRECTORIES = (
 _SHOWN = 300  # characters of a URI that leads nowhere
 
 
+_EXPANDED = (Source.CONNECTOR, Source.HEADER)
+"""Signs that people write into a client's configuration, with variables that it may not know."""
+
+
 class Seen(NamedTuple):
     """A sign and where it leads, or why it is passed over; of *place* and *reason* one is None."""
 
@@ -76,7 +80,7 @@ def hints_of(signs: Signs) -> Iterator[Hint]:
     """Yield the hints in the order in which they are believed, those that cannot be followed too."""
     roots = (_root(number, uri) for number, uri in enumerate(signs.roots.uris, start=1))
     for hint in sorted((*signs.hints, *roots), key=lambda hint: _RANKS[hint.source]):
-        if hint.problem is None and "${" in hint.directory:
+        if hint.problem is None and hint.source in _EXPANDED and "${" in hint.directory:
             yield _not_followed(hint, "was not expanded by the client")
         elif signs.traits.shares_process and hint.source is Source.CONNECTOR and hint.detail != "--directory":
             yield _not_followed(hint, "tells of one window, and one process of this client serves several")

@@ -38,7 +38,7 @@ from workroot.core.signs import META_SESSION, Authority, Hint, RootsAnswer, Sign
 from workroot.errors import DirectoryError, SignsDisagreeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from workroot.core.projects import Place
     from workroot.core.sessions import SessionContext
@@ -59,6 +59,7 @@ __all__ = [
 ]
 
 _MOST_ALTERNATIVES = 20
+_MOST_PASSED_OVER = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,8 @@ def decide(
     """
     case = _Case(signs, session, places, read(signs, places, home=around.home), around)
     found = _from_session(case) if signs.directory is None else _from_argument(case)
+    if signs.directory is None:
+        found = replace(found, warnings=(*found.warnings, *_passed_over(case.reading)))
     if signs.roots.left_out:
         left_out = f"{signs.roots.left_out} of the client's roots were not looked at: they are too many"
         found = replace(found, warnings=(*found.warnings, left_out))
@@ -215,11 +218,12 @@ def _check_headers(reading: Reading) -> None:
 
 def _followed(case: _Case, session: SessionContext, verdict: PinVerdict) -> Resolution:
     hint, place = verdict.changed[0]
+    found = _arrived(case, hint, place, verdict)
+    follows = "follows it" if found.switch is not None else "stays where it is"
     moved = (
         f"the client moved from {'; '.join(verdict.before)} ({verdict.sign}), and this session, "
-        f"which worked in {session.working_directory}, follows it"
+        f"which worked in {session.working_directory}, {follows}"
     )
-    found = _arrived(case, hint, place, verdict)
     return replace(found, warnings=(moved, *found.warnings))
 
 
@@ -250,7 +254,7 @@ def _arrived(case: _Case, hint: Hint, place: Place, verdict: PinVerdict | None =
 
 
 def _decided(case: _Case, hint: Hint, place: Place, *, is_question: bool = False) -> Resolution:
-    nested = () if is_question else case.around.known.below(place.directory)
+    nested = case.around.known.below(place.directory)
     others = () if is_question else _alternatives(case.reading.usable, place)
     named = {other.directory for other in others}
     below = (Alternative(each.root, Source.REGISTRY, "known project below", each.name) for each in nested)
@@ -289,6 +293,22 @@ def _unknown(
         alternatives=_alternatives(candidates)[:_MOST_ALTERNATIVES],
         steps=_steps(case.reading),
     )
+
+
+def _passed_over(reading: Reading) -> Iterator[str]:
+    """Yield what a person should know of signs that somebody sent on purpose, and that could not be followed.
+
+    Where a program happens to be started is no such sign: home, or its own directory, are usual there.
+    """
+    sent = [each for each in reading.signs if each.reason is not None and _is_deliberate(each.hint)]
+    for hint, _, reason in sent[:_MOST_PASSED_OVER]:
+        yield f"passed over: {hint.directory or 'nothing'} ({hint.source}, {hint.detail}): {reason}"
+    if len(sent) > _MOST_PASSED_OVER:
+        yield f"passed over: {len(sent) - _MOST_PASSED_OVER} more; `workroot why --last` shows all"
+
+
+def _is_deliberate(hint: Hint) -> bool:
+    return hint.source in (Source.META, Source.ROOTS, Source.HEADER) or hint.detail == "--directory"
 
 
 def _steps(reading: Reading, chosen: Hint | None = None, place: Place | None = None) -> tuple[Step, ...]:

@@ -15,7 +15,7 @@ from workroot.core.signs import Authority, Source
 from workroot.escaping import escaped, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from workroot.core.answer import Alternative, Resolution
     from workroot.core.projects import KnownProject, Place, Project
@@ -32,6 +32,8 @@ __all__ = [
     "working_directory_answer",
     "working_directory_text",
 ]
+
+_SAID = 5  # directories that the text names
 
 RESOLUTION_META = "workroot/resolution"
 """Key of a result's `_meta` that says for which session, directory and project it was made."""
@@ -141,7 +143,7 @@ def working_directory_answer(
         authority=resolution.authority,
         warnings=[*unknown, *resolution.warnings, *notes],
         alternatives=alternatives,
-        previous=Previous(working_directory=before.working_directory, project_id=before.project_id) if before else None,
+        previous=_previous(before) if before is not None else None,
     )
 
 
@@ -149,26 +151,49 @@ def working_directory_text(answer: WorkingDirectoryAnswer, resolution: Resolutio
     """Return the answer in at most three lines."""
     place = resolution.place
     if place is None:
-        candidates = escaped("; ".join(other.directory for other in answer.alternatives[:5]))
-        return f"Working directory: unknown ({detail}).\nCall set_working_directory(directory=ABSOLUTE PATH)" + (
-            f", for example with one of: {candidates}" if candidates else ""
-        )
-    lines = [
-        f"Working directory: {place.directory} (known by: {answer.source}, {detail})",
-        _project_line(answer, place),
-    ]
+        candidates = "; ".join(other.directory for other in answer.alternatives[:_SAID])
+        call = "Call set_working_directory(directory=ABSOLUTE PATH)"
+        lines = [
+            f"Working directory: unknown ({detail}).",
+            f"{call}, for example with one of: {candidates}" if candidates else call,
+        ]
+    else:
+        lines = [
+            f"Working directory: {place.directory} (known by: {answer.source}, {detail})",
+            _project_line(answer, place),
+        ]
     last = []
     if answer.session_id:
         use = "this connection's default" if resolution.is_default_session else "pass it as session_id on later calls"
         last.append(f"Session: {answer.session_id} ({use})")
-    if answer.warnings:
-        last.append(f"Note: {'; '.join(answer.warnings)}")
+    warnings = [warning for warning in answer.warnings if place is not None or warning != resolution.detail]
+    if notes := [*warnings, *_moves(answer), *(_rivals(answer) if place is not None else ())]:
+        last.append(f"Note: {'; '.join(notes)}")
     return "\n".join(escaped(line) for line in ([*lines, " ".join(last)] if last else lines))
 
 
-def resolution_meta(resolution: Resolution) -> dict[str, Any]:
-    """Return what every result carries in `_meta`: for whom, where and why it was made."""
-    place = resolution.place
+def _moves(answer: WorkingDirectoryAnswer) -> Iterator[str]:
+    """Yield where the session was before, if that is another place."""
+    before = answer.previous
+    if before is not None and before.working_directory != answer.working_directory:
+        yield f"before, it worked in {before.working_directory}"
+
+
+def _rivals(answer: WorkingDirectoryAnswer) -> Iterator[str]:
+    """Yield what else is named, and by what."""
+    for other in answer.alternatives[:_SAID]:
+        yield f"{other.source} ({other.detail}) names {other.directory}"
+    if len(answer.alternatives) > _SAID:
+        yield f"{len(answer.alternatives) - _SAID} more are named"
+
+
+def resolution_meta(resolution: Resolution, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what every result carries in `_meta`: for whom, where and why it was made.
+
+    Args:
+        notes: warnings beside those of the decision.
+    """
+    place, before = resolution.place, resolution.previous
     project = place.project if place else None
     return {
         "session_id": resolution.session.session_id if resolution.session else None,
@@ -180,7 +205,9 @@ def resolution_meta(resolution: Resolution) -> dict[str, Any]:
         "source": resolution.source.value,
         "detail": resolution.detail,
         "authority": resolution.authority.value if resolution.authority else None,
-        "warnings": list(resolution.warnings),
+        "warnings": [*resolution.warnings, *notes],
+        "alternatives": [_other(other).model_dump(mode="json") for other in resolution.alternatives],
+        "previous": _previous(before).model_dump() if before is not None else None,
     }
 
 
@@ -189,6 +216,10 @@ def project_row(project: KnownProject) -> KnownProjectRow:
     return KnownProjectRow(
         id=project.project_id, name=shown(project.name), root=project.root, worktree_of=project.worktree_of
     )
+
+
+def _previous(before: SessionContext) -> Previous:
+    return Previous(working_directory=before.working_directory, project_id=before.project_id)
 
 
 def _project_info(project: Project) -> ProjectInfo:

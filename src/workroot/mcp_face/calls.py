@@ -29,7 +29,7 @@ from workroot.mcp_face.refusals import claimed_handle, refusal
 from workroot.mcp_face.tools import TOOLS, ArgumentsError, checked_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from mcp.server.context import ServerRequestContext
     from mcp_types import CallToolRequestParams
@@ -61,6 +61,7 @@ class _Answer(NamedTuple):
     structured: BaseModel
     text: str
     resolution: Resolution | None
+    notes: Sequence[str] = ()
 
 
 class ToolCalls:
@@ -114,7 +115,7 @@ class ToolCalls:
         return CallToolResult(
             content=[TextContent(text=answer.text)],
             structured_content=answer.structured.model_dump(mode="json"),
-            _meta={RESOLUTION_META: resolution_meta(answer.resolution)} if answer.resolution else None,
+            _meta={RESOLUTION_META: resolution_meta(answer.resolution, answer.notes)} if answer.resolution else None,
         )
 
     async def _get_working_directory(self, call: _Call) -> _Answer:
@@ -124,17 +125,18 @@ class ToolCalls:
             recent = self._sessions.projects.known(peer_of(call.ctx).owner)[:_RECENT]
         notes = self._withheld_at(resolution)
         answer = working_directory_answer(resolution, before=resolution.previous, notes=notes, recent=recent)
-        return _Answer(answer, working_directory_text(answer, resolution, detail=resolution.detail), resolution)
+        return _Answer(answer, working_directory_text(answer, resolution, detail=resolution.detail), resolution, notes)
 
     async def _set_working_directory(self, call: _Call) -> _Answer:
         owner = peer_of(call.ctx).owner
         directory, project = call.arguments.get("directory"), call.arguments.get("project")
         if (directory is None) == (project is None):
             raise ArgumentsError("set_working_directory takes either directory (an absolute path) or project")
-        if directory is None:
-            directory = await self._root_of(owner, str(project))
+        if project is not None or directory is None:
+            directory = await self._root_of(owner, project := str(project))
+            project = directory if project.startswith("/") else project
         signs = signs_of_call(call.ctx, session_id=call.arguments.get("session_id"), roots=call.roots)
-        entered = await self._sessions.enter(owner, signs, directory, is_project=project is not None)
+        entered = await self._sessions.enter(owner, signs, directory, project=project)
         resolution = entered.resolution
         notes = self._withheld_at(resolution)
         if resolution.is_default_session and entered.is_made:
@@ -143,7 +145,7 @@ class ToolCalls:
             )
         answer = working_directory_answer(resolution, before=entered.before, notes=notes)
         detail = "you set it" if entered.is_made else resolution.detail
-        return _Answer(answer, working_directory_text(answer, resolution, detail=detail), resolution)
+        return _Answer(answer, working_directory_text(answer, resolution, detail=detail), resolution, notes)
 
     async def _root_of(self, owner: Owner, project: str) -> str:
         """Return the root of a project that is named by id, by unique name, or by a path in it."""
@@ -198,7 +200,7 @@ class ToolCalls:
         self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams
     ) -> Roots | InputRequiredResult:
         """Ask for the roots, unless `_meta` names where the caller works: every answer says where that is."""
-        if await self._sessions.is_decided_by_meta(signs_of_call(ctx)):
+        if not self._sessions.is_reach_bounded and await self._sessions.is_decided_by_meta(signs_of_call(ctx)):
             return Roots()
         return await roots_of(ctx, params.input_responses)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
-from mcp_types import InputRequiredResult, ListRootsRequest, Result
+from mcp_types import REQUEST_TIMEOUT, InputRequiredResult, ListRootsRequest, Result
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ValidationError, field_serializer
 
@@ -31,6 +31,7 @@ __all__ = ["client_name", "is_handshake", "keep_all_roots", "peer_of", "roots_of
 logger = logging.getLogger(__name__)
 
 _ROOTS_SECONDS = 2.0  # how long a client may take to name its roots
+_ROOTS_CHANGED = "notifications/roots/list_changed"
 _ROOTS_KEY = "roots"
 _ALL_ROOTS = "workroot/roots"  # in the parameters of a call, beyond what the client sent: all URIs that it named
 _MAX_ROOTS = 64  # each is looked at in every call; further ones are left out
@@ -161,9 +162,13 @@ async def _ask(ctx: ServerRequestContext[Any, Any], memory: RootsMemory) -> Root
             metadata=ServerMessageMetadata(related_request_id=ctx.request_id),
         )
     except (MCPError, ValidationError) as error:
-        if memory.answered:
-            logger.warning("a client that named its roots before does not answer now: %s", type(error).__name__)
+        is_silence = isinstance(error, MCPError) and error.code == REQUEST_TIMEOUT
+        how = "in time" if is_silence else f"with roots ({type(error).__name__})"
+        if memory.answered or (memory.resumed and is_silence):
+            logger.warning("a client that may have named its roots before does not answer %s now", how)
+            memory.resumed = False
             return Roots(RootsAnswer.SILENT)
+        logger.info("a client does not answer %s; it is not asked for its roots again on this connection", how)
         memory.refused = True
         return _NO_ROOTS
     memory.answered = True
@@ -171,7 +176,13 @@ async def _ask(ctx: ServerRequestContext[Any, Any], memory: RootsMemory) -> Root
 
 
 async def keep_all_roots(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Server middleware: keep the roots that a repeated call of the modern era brings; the SDK sees none of them."""
+    """Server middleware: note what a client says of its roots unasked.
+
+    These are the roots that a repeated call of the modern era brings, of which the SDK sees none, and that they
+    changed: who says so knows of roots, and is asked again.
+    """
+    if ctx.method == _ROOTS_CHANGED:
+        peer_of(ctx).conversation.roots.refused = False
     params = {name: value for name, value in (ctx.params or {}).items() if name != _ALL_ROOTS}
     responses = params.get("inputResponses")
     if isinstance(responses, dict) and _ROOTS_KEY in responses:

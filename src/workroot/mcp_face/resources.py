@@ -113,7 +113,7 @@ class Resources:
         if uri == PROJECTS_URI:
             return {"projects": [project_row(each).model_dump() for each in self._sessions.projects.known(owner)]}
         if uri.startswith(_SESSIONS_PREFIX):
-            return _session(self._sessions.get_session(uri.removeprefix(_SESSIONS_PREFIX), owner=owner))
+            return _session(await self._sessions.current_session(uri.removeprefix(_SESSIONS_PREFIX), owner=owner))
         if not uri.startswith(f"{PROJECTS_URI}/"):
             return None
         wanted = uri.removeprefix(f"{PROJECTS_URI}/")

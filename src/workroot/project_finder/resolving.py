@@ -17,7 +17,14 @@ from workroot.project_finder.spelling import other_spellings, spelling_in
 if TYPE_CHECKING:
     from workroot.project_finder.evidence import Evidence
 
-__all__ = ["MagicLinkError", "resolve"]
+__all__ = ["MAX_STEPS", "MagicLinkError", "resolve"]
+
+MAX_STEPS = 256
+"""How many names are followed on the way to one directory, those of its links counted.
+
+Each is looked at in every call, and takes a time that grows with its depth: 1,900 levels held up everybody for half
+a second.
+"""
 
 _MAX_LINKS = 40  # as Linux has it
 
@@ -44,12 +51,15 @@ def resolve(path: str, evidence: Evidence) -> str:
         MagicLinkError: it leads through a link that must not be followed.
         OSError: it cannot be followed.
     """
-    resolved, is_directory, links = "", True, 0
+    resolved, is_directory, links, steps = "", True, 0, 0
     left = path.split("/")[::-1]
     while left:
         name = left.pop()
         if name in ("", "."):
             continue
+        steps += 1
+        if steps > MAX_STEPS:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
         if not is_directory:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
         if name == "..":

@@ -172,7 +172,7 @@ class HttpEndpoint:
             owner=scope[OWNER_KEY],
             alias=alias,
             hints=await hints_of(scope),
-            header_session=header_of(scope, b"workroot-session"),
+            header_session=header_of(scope, b"workroot-session") or None,  # an unset variable in a client's config
             conversation=conversation,
         )
         await self._manager.handle_request(scope, receive, watch)

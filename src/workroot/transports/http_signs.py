@@ -23,7 +23,7 @@ __all__ = ["PEER_PROCESS_KEY", "header_of", "hints_of"]
 PEER_PROCESS_KEY = "workroot.peer_process"
 """Where in the `state` of a request its connection's `PeerProcess` is."""
 
-_MOST_DIRECTORIES = 4  # of one request; two that differ are one too many already
+_MOST_DIRECTORIES = 16  # of one request; each is looked at, so that spellings of one directory do not disagree
 _RELAYED = (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
 """Headers that only somebody in between adds: the process at the other end is not who asks."""
 
@@ -50,7 +50,7 @@ def _header_hints(scope: Scope) -> Iterator[Hint]:
 
 
 def _query_hints(scope: Scope) -> Iterator[Hint]:
-    """Yield each directory that the URL names, once."""
+    """Yield each directory that the URL names, once; none of too many, but that is shown."""
     fields = [field.partition(b"=") for field in scope["query_string"].split(b"&") if field]
     # `&` in a path that was put into the URL as it was: what is before it is another directory.
     torn = any(not equals for _, equals, _ in fields)
@@ -58,7 +58,10 @@ def _query_hints(scope: Scope) -> Iterator[Hint]:
     given = dict.fromkeys(
         _query_value(value) for name, _, value in fields if value and unquote_to_bytes(name) == b"directory"
     )
-    for directory in tuple(given)[:_MOST_DIRECTORIES]:
+    if len(given) > _MOST_DIRECTORIES:
+        yield Hint(Source.HEADER, "?directory=", "", problem="names too many directories")
+        return
+    for directory in given:
         yield Hint(Source.HEADER, "?directory=", _path(directory), problem=problem)
 
 

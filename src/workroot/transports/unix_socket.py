@@ -26,7 +26,7 @@ from workroot import __version__
 from workroot.core.sessions import Alias, Owner
 from workroot.core.signs import ConnectorFacts, connector_hints
 from workroot.errors import RendezvousError, WorkrootError
-from workroot.peer import Peer, Resumption
+from workroot.peer import Conversation, Peer, Resumption, RootsMemory
 from workroot.rendezvous import ENVIRONMENT_SIGNS, hello_line, parse_hello
 from workroot.transports.lines import LineReader, LineTooLongError
 from workroot.transports.messages import MessageReader, MessageWriter
@@ -59,6 +59,7 @@ class _Hello(BaseModel):
     option: str | None = None
     environment: dict[str, str] = {}
     default_session: bool = True
+    reconnected: bool = False
     listens: list[str | int] = []
 
 
@@ -192,6 +193,7 @@ class UnixSocketTransport:
             alias=Alias(hello.alias) if hello.alias and hello.default_session else None,
             hints=connector_hints(facts),
             resumption=Resumption(listens=frozenset(hello.listens)) if hello.listens else None,
+            conversation=Conversation(roots=RootsMemory(resumed=hello.reconnected)),
         )
 
     async def _serve_control(self, stream: SocketStream, lines: LineReader) -> None:
