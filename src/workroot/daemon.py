@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import secrets
 import signal
 import sys
@@ -52,6 +53,7 @@ __all__ = ["serve"]
 logger = logging.getLogger(__name__)
 
 _DAY = 24 * 3600.0
+_DESCRIPTORS = 4096
 
 
 def serve(settings: Settings, *, ready_fd: int | None = None) -> None:
@@ -65,6 +67,7 @@ def serve(settings: Settings, *, ready_fd: int | None = None) -> None:
         AlreadyRunningError: a daemon of this user runs.
         WorkrootError: it cannot start; the text says why and what to do.
     """
+    _raise_descriptor_limit()
     os.chdir("/")  # no project's directory is ours, and none is kept from being removed
     state = str(settings.state_directory)
     rendezvous.make_private_directory(state)
@@ -202,6 +205,14 @@ async def _stop_on_signal(stopping: anyio.Event, *, task_status: TaskStatus[None
         async for received in signals:
             logger.info("received %s", received.name)
             stopping.set()
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many open files as clients, streams and watches take; the usual soft limit is for small programs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _only_cause(error: BaseException) -> BaseException:

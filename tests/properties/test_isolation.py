@@ -384,7 +384,7 @@ def test_changes_of_one_connection_at_the_same_time_each_take_the_place_of_one_d
             each: replace(session, last_used=0) for each, session in opened.items()
         }
         assert set(shown) - set(opened) == ({first.session_id} if close_after is None else set())
-        assert list((await store.load()).sessions) == manager.all_sessions()
+        assert {each.session_id: each for each in (await store.load()).sessions} == shown
         default = (await manager.resolve(ADA, editor)).session
         if opened:
             assert default is not None

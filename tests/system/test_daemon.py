@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -116,6 +117,17 @@ async def test_clients_that_come_and_go_leave_nothing_behind(home: Home, is_full
     await home.wait_until_async(lambda: home.ask("status")["connections"] == 0, what="all have left")
     await home.wait_until_async(lambda: held()[0] <= before[0], what="no more descriptors than before")
     assert held()[1] <= before[1], "no more threads than before"
+
+
+def test_a_daemon_may_open_more_files_than_its_starter(home: Home) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+        pid = home.start().pid
+
+    allowed = resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
+    assert allowed == (4096 if hard == resource.RLIM_INFINITY else min(hard, 4096))
 
 
 def test_a_daemon_can_be_started_and_stopped_again_and_again(home: Home, is_full: bool) -> None:

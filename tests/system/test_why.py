@@ -53,12 +53,13 @@ async def move_about(home: Home, era: str) -> str:
 
 async def vanished(client: Client, session: str, gone: Path, two: Path) -> None:
     """Ask where a session works whose directory is gone, and read the error as a model does."""
-    first, second, *rest = (await error_of(client, "get_working_directory", session_id=session)).splitlines()
+    first, second, *rest, last = (await error_of(client, "get_working_directory", session_id=session)).splitlines()
     assert first == f"Directory does not exist: {gone}"
     assert second.startswith(
         f"The session was set to work there; without it, your client's signs say: {two}, in project two"
     )
     assert sum(len(line) for line in (second, *rest)) < 400
+    assert last == "Next: call set_working_directory(directory=ABSOLUTE PATH)."
 
 
 def remove(repository: Path) -> None:

@@ -149,7 +149,8 @@ class Transcript:
 
 def _in_later_words(text: str) -> str:
     """Return an answer of the handshake era as one of the modern era reads."""
-    text = re.sub(f"{re.escape(AS_DEFAULT)} Note: {re.escape(BECAME_DEFAULT)}", BY_HANDLE, text)
+    text = text.replace(f" Note: {BECAME_DEFAULT}; ", " Note: ").replace(f" Note: {BECAME_DEFAULT}", "")
+    text = text.replace(f"; {BECAME_DEFAULT}", "")
     return text.replace(AS_DEFAULT, BY_HANDLE).replace(*_NO_SESSION)
 
 

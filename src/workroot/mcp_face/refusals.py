@@ -92,7 +92,7 @@ _NEXT: dict[type[WorkrootError], _Next] = {
 }
 """By class; of a class that is not here its nearest base counts."""
 
-_PIN_GONE = _Next("call set_working_directory(directory=ABSOLUTE PATH) with an existing directory")
+_PIN_GONE = _Next("call set_working_directory(directory=ABSOLUTE PATH)")
 """After an error of the session's own directory: to ask where it is would fail again."""
 
 
