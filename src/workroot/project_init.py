@@ -88,6 +88,8 @@ def init_project(
         raise DirectoryError(directory, _NOT_LOOKED_INTO.get(finding.stop, "Directory is not looked into"))
     top = finding.levels[0]
     path = os.path.join(top, _NAME)
+    if writing.remove_leftovers(path, clock().timestamp()):
+        finding = look(directory)
     if name is not None:
         _check_spelling(name, path)
     found = finding.config if finding.config is not None and finding.config.root == top else None
@@ -148,7 +150,9 @@ def _create(path: str, config: ProjectConfig, clock: Callable[[], datetime]) -> 
     try:
         writing.write_new(path, content)
     except FileExistsError:
-        raise ConfigError(path, "was written meanwhile by another program, and was left as it is") from None
+        raise ConfigError(
+            path, "exists already: it was written meanwhile by another program, and was left as it is"
+        ) from None
     except OSError as error:
         problem = f"Directory cannot be written to ({os.strerror(error.errno or 0)})"
         raise DirectoryError(directory, problem) from error

@@ -207,6 +207,7 @@ class SessionContextManager:
                 with suppress(PlaceOutdatedError):  # another project took its id meanwhile: look again
                     session, _ = await self._ledger.move(owner, known, arrival.place, signs=())
         self.followed.note(owner, place, is_held=True)
+        self._untold.pop(session.key, None)
         return session
 
     async def get_working_directory(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> str | None:
@@ -303,8 +304,8 @@ class SessionContextManager:
                     continue
                 resolution = replace(resolution, session=moved, switch=None, previous=session)
             break
-        if session is not None and (before := self._untold.pop(session.key, None)) is not None:
-            resolution = _told(resolution, before)
+        if session is not None and signs.directory is None:
+            resolution = _told(resolution, self._untold.pop(session.key, None))
         if seen is not None:
             self.followed.note(owner, seen, is_held=session is not None)
         if session is not None:
@@ -346,6 +347,7 @@ class SessionContextManager:
                         owner, session_id, arrival.place, signs=pinned_signs(place, usable), alias=alias
                     )
         self.followed.note(owner, place, is_held=True)
+        self._untold.pop(session.key, None)
         now_in = replace(signs, session_id=session_id)
         resolution = decide(now_in, session, {**places, place.directory: place}, around)
         resolution = replace(
@@ -375,7 +377,7 @@ class SessionContextManager:
                 if arrival.is_made and not session.is_as(arrival.place):
                     moved = await self._switched(session, Switch(arrival.place, session.signs))
                     is_done = is_done and moved is not None
-                    if moved is not None:
+                    if moved is not None and moved.revision != session.revision:
                         self._keep_untold(session)
 
     def _keep_untold(self, before: SessionContext) -> None:
@@ -467,12 +469,14 @@ class SessionContextManager:
             return error
 
 
-def _told(resolution: Resolution, before: SessionContext) -> Resolution:
-    """Return an answer that also tells what became of the session's project since the answer before."""
+def _told(resolution: Resolution, before: SessionContext | None) -> Resolution:
+    """Return an answer that also tells what became of the session since the answer before, if anything did."""
+    now = resolution.session
+    if before is None or now is None or (now.project_id, now.project_root) == (before.project_id, before.project_root):
+        return resolution
     was = f"project {before.project_name!r}" if before.project_name is not None else "no project"
     changed = f"{before.working_directory} was in {was} at the last call, and its config has changed since"
-    previous = resolution.previous if resolution.previous is not None else before
-    return replace(resolution, previous=previous, warnings=(changed, *resolution.warnings))
+    return replace(resolution, previous=before, warnings=(changed, *resolution.warnings))
 
 
 def _check_project(wanted: str, place: Place) -> None:

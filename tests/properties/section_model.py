@@ -364,7 +364,7 @@ class Model:
         fate, is_renewed = self._fate_of_pin(pinned, then, now)
         new = _new(then, now)
         if fate == "stale":
-            both = {place.directory for place in (pinned, *(new or now)) if place is not None}
+            both = {place.directory for place in (pinned, *now) if place is not None}
             return Answer("stale", None, "pin", None, frozenset(both))
         if fate == "follows":
             return self.there(new[0], rank, signs, remembered(new[0], signs))

@@ -304,7 +304,6 @@ def common_of(base: Path, level: Path, kind: str, number: int) -> str:
         "jj": level / ".jj",
         "bare": level,
         "worktree": base / "main/.git",
-        "moved worktree": base / "main/.git",
         "submodule": base / f"super/.git/modules/m{number}",
         "kept elsewhere": base / "kept",
         "linked": base / "kept",

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from fakes import HOUR, FakePlaces, ManualClock, place
 from workroot.core.changes import Change, StoredState
 from workroot.core.projects import Place
-from workroot.core.sessions import Alias, Owner, SessionContext
+from workroot.core.sessions import Alias, Owner, SessionContext, SessionId
 from workroot.core.signs import Hint, Signs, Source
 from workroot.errors import ClosedSessionError, ExpiredSessionError, UnknownSessionError
 from workroot.session_context import SessionContextManager
@@ -338,8 +338,8 @@ def test_changes_of_one_connection_at_the_same_time_each_take_the_place_of_one_d
         editor = Signs(alias=Alias("editor"))
         first = (await manager.enter(ADA, editor, "/a1/x")).resolution.session
         assert first is not None
-        opened: dict[str, SessionContext] = {}
-        replaced: list[str] = []
+        opened: dict[SessionId, SessionContext] = {}
+        replaced: list[SessionId] = []
         revisions = [first.revision]
 
         async def move(by_handle: bool, name: str) -> None:

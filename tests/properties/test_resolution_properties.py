@@ -8,11 +8,12 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import HealthCheck, assume, event, example, given, settings
 from hypothesis import strategies as st
 from section_model import (
     HOME,
     KINDS,
+    LITERAL,
     PATHS,
     ROOT_STYLES,
     ROOTS_OF_PROJECTS,
@@ -169,7 +170,21 @@ def answered(case: Model) -> Answer:
     )
 
 
+def moved(pin: str, then: list[str], now: list[str]) -> Model:
+    """Return a call of a client whose roots have changed since its session was set."""
+    world = World({"/w/a": "plain", "/w/a/sub": "plain", "/w/b": "plain"})
+    place = world.look(pin)
+    assert place is not None
+    before, after = (Said(roots=tuple(Root("plain", path) for path in paths)) for paths in (then, now))
+    return Model(world, after, session_in(place, before, world))
+
+
 def test_every_call_is_answered_as_the_procedure_says(is_full: bool) -> None:
+    # Seldom drawn: a root that was there and not meant, one that came beside it, a project in another one.
+    @example(case=moved("/w/a", ["/w/a", "/w/b"], ["/w/b"]))
+    @example(case=moved("/w/a", ["/w/a", "/w/notes"], ["/w/notes", "/w/b"]))
+    @example(case=moved("/w/a/sub", ["/w/b"], ["/w/a"]))
+    @example(case=Model(World(), Said(header=LITERAL, process="/w/a")))
     @given(case=cases())
     def check(case: Model) -> None:
         answer, expected = answered(case), case.answer()

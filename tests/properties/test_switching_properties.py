@@ -200,7 +200,9 @@ class Sessions(RuleBasedStateMachine):
         previous = session if expected.becomes is not None else untold
         assert (found.previous is None) == (previous is None)
         assert found.previous is None or previous is None or kept(found.previous) == kept(previous)
-        assert [told for told in found.warnings if CHANGED in told] == ([] if untold is None else [what_changed(untold)])
+        assert [told for told in found.warnings if CHANGED in told] == (
+            [] if untold is None else [what_changed(untold)]
+        )
         if changed:
             self.holds_from_now_on(owner, signs, found)
 
@@ -355,6 +357,15 @@ class Sessions(RuleBasedStateMachine):
         self.run(self.manager.refresh(owner, Directory(directory)))
 
         self.check_changes(before, {key: becomes for key, becomes in changed.items() if becomes is not None})
+
+    @rule(client=some_client, kind=st.none() | st.sampled_from(KINDS))
+    def config_changes_where_somebody_works(self, client: str, kind: str | None) -> None:
+        """The watcher hears of it, and the next call is told, once."""
+        session = self.claimed(client, "own")
+        if isinstance(session, SessionContext) and session.project_root is not None:
+            self.config_changes(session.project_root, kind)
+            self.the_watcher_looks_again(session.owner, session.working_directory)
+            self.resolve(client, "own", None, False)
 
     @rule()
     def restart(self) -> None:

@@ -14,7 +14,7 @@ from markdown_it.token import Token
 from workroot.cli.program import program
 from workroot.core.projects import CONFIG_NAMES, ProjectConfig
 from workroot.project_config import MAX_CONFIG_BYTES, parse_config
-from workroot.project_config.fields import ConfigFile, ProjectTable, ServerTable
+from workroot.project_config.fields import MAX_ENTRIES, MAX_SERVERS, ConfigFile, ProjectTable, ServerTable
 from workroot.project_config.schema import shipped_schema
 from workroot.project_config.text import MAX_DEPTH, MAX_LINE_BYTES
 
@@ -125,6 +125,9 @@ def test_the_limits_are_those_of_the_parser() -> None:
         "a line of TOML": f"{MAX_LINE_BYTES // 1024} KiB",
         "parts of a dotted key": str(MAX_DEPTH),
         "lists and tables within each other": str(MAX_DEPTH),
+        "commands": str(MAX_ENTRIES),
+        "servers": str(MAX_SERVERS),
+        "`args`, `env` and `headers`, each of one server": str(MAX_ENTRIES),
     }
 
 

@@ -6,19 +6,23 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from uuid import UUID
 
 import pytest
 import tomlkit
 
-from workroot.core.discovery import Rules
+from workroot.core.discovery import Finding, Rules
 from workroot.core.projects import CONFIG_NAMES, Directory, ProjectConfig
 from workroot.errors import ConfigError, DirectoryError
-from workroot.project_config import parse_config, writing
+from workroot.project_config import naming, parse_config, writing
 from workroot.project_finder import ProjectFinder, rules_of_this_process
 from workroot.project_init import InitializedProject, init_project
 
@@ -37,6 +41,7 @@ def init(
     may_take_over: Callable[[str], bool] = lambda _path: True,
     config_names: tuple[str, ...] = CONFIG_NAMES,
     rules: Rules | None = None,
+    clock: Callable[[], datetime] = noon,
 ) -> InitializedProject:
     rules = rules or rules_of_this_process()
     finder = ProjectFinder(NAMESPACE, rules=rules, config_names=config_names)
@@ -47,7 +52,7 @@ def init(
         name=name,
         may_take_over=may_take_over,
         config_names=config_names,
-        clock=noon,
+        clock=clock,
     )
 
 
@@ -253,9 +258,73 @@ class Links:
         self._link(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, follow_symlinks=follow_symlinks)
 
 
+class Renames:
+    """Stands for the system's rename that never replaces: it fails, or something happens right before it."""
+
+    def __init__(self, error: int | None, *, meanwhile: Path | None = None) -> None:
+        self._error, self._meanwhile, self._rename = error, meanwhile, naming.exclusive_rename()
+
+    def __call__(self, source: int, old: bytes, target: int, new: bytes) -> int:
+        if self._meanwhile is not None:
+            self._meanwhile.write_text("another's")
+        if self._error is not None:
+            return self._error
+        assert self._rename is not None
+        return self._rename(source, old, target, new)
+
+
+def without_rename(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(naming, "_rename", None)
+
+
+@pytest.mark.skipif(sys.platform != "linux" and sys.platform != "darwin", reason="the system has no such rename")
+def test_the_system_has_the_rename_that_never_replaces() -> None:
+    assert naming.exclusive_rename() is not None
+
+
+def test_a_config_has_one_name_at_every_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", Links(errno.EIO))
+
+    assert os.stat(init(tmp_path).path).st_nlink == 1
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM])
+def test_a_file_system_without_such_a_rename_is_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    monkeypatch.setattr(naming, "_rename", Renames(error))
+
+    written = init(tmp_path)
+
+    assert list(files_in(tmp_path)) == [written.path]
+    assert os.stat(written.path).st_nlink == 1
+
+
+def test_a_config_that_comes_up_before_the_rename_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".workroot/config.toml"
+    monkeypatch.setattr(naming, "_rename", Renames(None, meanwhile=path))
+
+    with pytest.raises(ConfigError, match="exists already"):
+        init(tmp_path)
+
+    assert files_in(tmp_path) == {str(path): b"another's"}
+
+
+def test_a_rename_that_fails_leaves_no_half_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(naming, "_rename", Renames(errno.ENOSPC))
+
+    with pytest.raises(DirectoryError, match="No space left on device"):
+        init(tmp_path)
+
+    assert files_in(tmp_path) == {}
+
+
 def test_a_file_system_without_hard_links_is_written_to_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    without_rename(monkeypatch)
     monkeypatch.setattr(os, "link", Links(errno.EPERM))
 
     written = init(tmp_path)
@@ -269,21 +338,142 @@ def test_a_config_that_comes_up_meanwhile_is_left_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int | None
 ) -> None:
     path = tmp_path / ".workroot/config.toml"
+    without_rename(monkeypatch)
     monkeypatch.setattr(os, "link", Links(error, meanwhile=path))
 
-    with pytest.raises(ConfigError, match="was written meanwhile by another program"):
+    with pytest.raises(ConfigError, match="exists already: it was written meanwhile by another program"):
         init(tmp_path)
 
     assert files_in(tmp_path) == {str(path): b"another's"}
 
 
 def test_a_full_disk_leaves_no_half_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_rename(monkeypatch)
     monkeypatch.setattr(os, "link", Links(errno.ENOSPC))
 
     with pytest.raises(DirectoryError, match="No space left on device"):
         init(tmp_path)
 
     assert files_in(tmp_path) == {}
+
+
+@pytest.mark.parametrize("has_rename", [True, False])
+def test_of_two_at_once_one_writes_the_config_and_the_other_says_that_it_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_rename: bool
+) -> None:
+    if not has_rename:
+        without_rename(monkeypatch)
+    gate = Barrier(2)
+
+    def look(directory: str) -> Finding:
+        finding = ProjectFinder(NAMESPACE).explain_now(directory)
+        gate.wait(5)  # both have seen that there is none
+        return finding
+
+    def run(name: str) -> InitializedProject | ConfigError:
+        try:
+            return init_project(str(tmp_path), look=look, rules=rules_of_this_process(), name=name, clock=noon)
+        except ConfigError as error:
+            return error
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = sorted(pool.map(run, ["a", "b"]), key=lambda result: isinstance(result, ConfigError))
+
+    assert isinstance(one, InitializedProject)
+    assert "exists already" in str(other)
+    assert list(files_in(tmp_path)) == [one.path]
+    assert read(one.path).name == one.name
+
+
+def in_two_hours() -> datetime:
+    return datetime.now(UTC) + timedelta(hours=2)
+
+
+KILLED = """
+import os, signal, sys
+from workroot.project_config import naming, writing
+
+top, has_rename = sys.argv[1], sys.argv[2] == "True"
+if not has_rename:
+    naming._rename = None
+MODULES = {naming.__file__, writing.__file__}
+
+
+def dies_before(step):
+    lines = 0
+
+    def trace(frame, event, argument):
+        nonlocal lines
+        if frame.f_code.co_filename not in MODULES:
+            return None
+        if event == "line":
+            lines += 1
+            if lines == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    return trace
+
+
+for step in range(1, 1000):
+    os.mkdir(f"{top}/{step}")
+    child = os.fork()
+    if child == 0:
+        sys.settrace(dies_before(step))
+        writing.write_new(f"{top}/{step}/.workroot/config.toml", b'version = "1.0"\\nproject.name = "x"\\n')
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+"""
+"""Writes configs, each time killed before the next line of our code, until one is written to the end."""
+
+
+@pytest.mark.parametrize("has_rename", [True, False])
+def test_killed_at_any_step_init_leaves_no_config_or_one_and_the_next_one_tidies_up(
+    tmp_path: Path, has_rename: bool
+) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(has_rename)], check=True, timeout=60)
+
+    contents: list[object] = []
+    for directory in sorted(tmp_path.iterdir(), key=lambda path: int(path.name)):
+        found = ProjectFinder(NAMESPACE).explain_now(str(directory)).config
+        contents.append(None if found is None else isinstance(found.content, ProjectConfig))
+        written = init(directory, clock=in_two_hours)
+        assert list(files_in(directory)) == [written.path]
+        assert os.stat(written.path).st_nlink == 1
+        assert read(written.path).project_id == written.project_id
+    assert len(contents) > 20
+    assert contents[0] is None
+    assert contents[-1] is True
+    assert (False in contents) is not has_rename  # for a moment the file has two names where there is no such rename
+
+
+def test_what_was_left_behind_is_removed_when_nobody_can_be_writing_it(tmp_path: Path) -> None:
+    holder = tmp_path / ".workroot"
+    old, new, foreign, linked = (
+        write(holder / name, "x")
+        for name in (f".config.{'0' * 16}.tmp", f".config.{'1' * 16}.tmp", ".config.mine.tmp", "target")
+    )
+    link = holder / f".config.{'2' * 16}.tmp"
+    link.symlink_to(linked)
+    now = noon().timestamp()
+    for path, age in ((old, 3700), (new, 3500), (foreign, 9999), (linked, 9999)):
+        os.utime(path, (now - age, now - age))
+
+    written = init(tmp_path)
+
+    assert not old.exists()
+    assert {new, foreign, linked, link, Path(written.path)} == set(holder.iterdir())
+
+
+def test_another_file_with_a_second_name_is_not_taken_for_what_was_left_behind(tmp_path: Path) -> None:
+    config = write(tmp_path / ".workroot/config.toml", 'version = "1.0"\nproject.name = "x"\n')
+    os.link(config, tmp_path / "mine")
+
+    with pytest.raises(ConfigError, match="hard link"):
+        init(tmp_path)
+
+    assert (tmp_path / "mine").exists()
 
 
 # A config of an earlier system

@@ -6,7 +6,7 @@ import json
 import tomllib
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no types of its own
 
@@ -91,6 +91,87 @@ def test_what_is_read_is_valid(text: str) -> None:
 def test_what_is_refused_is_not_valid(text: str) -> None:
     assert not is_read(text)
     assert not is_valid(text)
+
+
+HIDDEN = ["", " ", "\u200b", "\u3164", "\ufeff\u00a0", "\U000e0041", "\x00", "\n"]
+ENDS = ["", "", "\n", "\r\n", "\u2028", " ", "\x00"]
+HOSTS = ["a", "", ":80", "a:0", "a:00", "a:080", "a:65535", "a:65536", "a:99999", "a:", "a:b", "u:p@a", "@a", "a@", "é"]
+IPV6 = ["[::1]", "[::1", "::1", "[::1]:80", "[::1::2]", "[]", "[1:2:3:4:5:6:7:8]", "[1:2]", "[::1.2.3.4]", "[::1%25a]"]
+
+
+def ended(texts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.builds(str.__add__, texts, st.sampled_from(ENDS))
+
+
+WORDS = ended(st.sampled_from(HIDDEN) | st.text(st.sampled_from("".join(HIDDEN) + "aé漢😀"), max_size=3))
+NAMES = ended(st.sampled_from(["a", "A-1", ".a", "", "a" * 64, "a" * 65, "é"]))
+URLS = ended(
+    st.builds(
+        "{}{}{}".format,
+        st.sampled_from(["http://", "http://", "https://", "ftp://", "HTTP://", "http:/"]),
+        st.sampled_from(HOSTS + IPV6) | st.text(st.sampled_from("a0:@[]%\\./?#"), max_size=6),
+        st.sampled_from(["", "/", "/a?b#c", "/a b"]),
+    )
+)
+TEXTS = st.fixed_dictionaries(
+    {
+        "version": st.just("1.0") | ended(st.sampled_from(["1.0", "1.12", "1.", "01.0", "1.٣"])),
+        "project": st.fixed_dictionaries({"name": st.just("x") | WORDS}, optional={"id": ended(st.just(SOME_ID))}),
+    },
+    optional={
+        "instructions": WORDS,
+        "commands": st.dictionaries(NAMES, WORDS, max_size=2),
+        "servers": st.dictionaries(
+            NAMES,
+            st.fixed_dictionaries({"command": WORDS}, optional={"env": st.dictionaries(NAMES, WORDS, max_size=1)})
+            | st.fixed_dictionaries({"url": URLS}, optional={"headers": st.dictionaries(NAMES, WORDS, max_size=1)})
+            | st.fixed_dictionaries({"url": URLS}),
+            max_size=1,
+        ),
+    },
+)
+
+
+@given(TEXTS)
+@settings(max_examples=400)
+@example({"version": "1.0", "project": {"name": "\u200b"}})
+@example({"version": "1.0\n", "project": {"name": "x"}})
+@example({"version": "1.0", "project": {"name": "x"}, "commands": {"a": " "}})
+@example({"version": "1.0", "project": {"name": "x"}, "commands": {"a\n": "x"}})
+@example({"version": "1.0", "project": {"name": "x"}, "servers": {"a": {"url": "http://h:0/"}}})
+def test_the_schema_and_the_parser_agree_about_texts(file: dict[str, object]) -> None:
+    read = parse_config(json.dumps(file).encode(), "/p/config.json")
+
+    assert VALIDATOR.is_valid(file) is not isinstance(read, ConfigProblem)
+
+
+@pytest.mark.parametrize("authority", HOSTS + IPV6)
+@pytest.mark.parametrize("end", ["", "/", "\n"])
+def test_the_schema_and_the_parser_agree_about_hosts(authority: str, end: str) -> None:
+    file = {"version": "1.0", "project": {"name": "x"}, "servers": {"a": {"url": f"http://{authority}{end}"}}}
+
+    read = parse_config(json.dumps(file).encode(), "/p/config.json")
+
+    assert VALIDATOR.is_valid(file) is not isinstance(read, ConfigProblem)
+
+
+@pytest.mark.parametrize("number", [64, 65, 256, 257])
+@pytest.mark.parametrize("table", ["commands", "servers", "args", "env", "headers"])
+def test_the_schema_and_the_parser_agree_about_limits(table: str, number: int) -> None:
+    names = [f"A{one}" for one in range(number)]
+    fields: dict[str, dict[str, object]] = {
+        "commands": {"commands": dict.fromkeys(names, "x")},
+        "servers": {"servers": {name: {"command": "x"} for name in names}},
+        "args": {"servers": {"a": {"command": "x", "args": names}}},
+        "env": {"servers": {"a": {"command": "x", "env": dict.fromkeys(names, "x")}}},
+        "headers": {"servers": {"a": {"url": "http://a/", "headers": dict.fromkeys(names, "x")}}},
+    }
+    file = {"version": "1.0", "project": {"name": "x"}, **fields[table]}
+
+    read = parse_config(json.dumps(file).encode(), "/p/config.json")
+
+    assert isinstance(read, ConfigProblem) is (number > (64 if table == "servers" else 256))
+    assert VALIDATOR.is_valid(file) is not isinstance(read, ConfigProblem)
 
 
 def test_a_server_that_is_left_out_is_not_valid() -> None:

@@ -144,6 +144,10 @@ def test_a_pin_does_not_follow_into_the_folder_that_it_was_set_against() -> None
 
     assert judged(SHOP, both, [(ROOT, BLOG)]).state is PinState.STALE
     assert judged(SHOP, both, [(ROOT, BLOG), (SECOND_ROOT, WORKTREE)]).changed == ((SECOND_ROOT, WORKTREE),)
+    assert judged(BLOG, [(ROOT, SHOP)], [(ROOT, SHOP), (SECOND_ROOT, WORKTREE)]).changed == (
+        (ROOT, SHOP),
+        (SECOND_ROOT, WORKTREE),
+    ), "all that it names now are candidates"
 
 
 def test_below_a_directory_of_nobodys_a_pin_agrees_with_it() -> None:

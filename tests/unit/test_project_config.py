@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
+import unicodedata
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workroot.core.projects import ConfigProblem, ProjectConfig, ServerDeclaration
+from workroot.project_config.forms import VISIBLE
 from workroot.project_config.parsing import MAX_CONFIG_BYTES, USER_ONLY, parse_config
 from workroot.settings import Settings
 
@@ -224,6 +228,115 @@ def test_what_a_project_wants_to_be_run_is_checked(content: str, line: int, fiel
     assert refusal.problem.startswith(problem)
 
 
+def entries(table: str, number: int, entry: str) -> str:
+    return f"{table}\n" + "".join(f"{entry.format(one)}\n" for one in range(number))
+
+
+@pytest.mark.parametrize(
+    ("table", "entry", "field", "limit"),
+    [
+        ("[commands]", 'c{} = "a"', "commands", 256),
+        ("[servers]", 's{}.command = "a"', "servers", 64),
+        ('servers.s.command = "a"\n[servers.s.env]', 'V{} = "a"', "servers.s.env", 256),
+        ('servers.s.url = "http://a/"\n[servers.s.headers]', 'H{} = "a"', "servers.s.headers", 256),
+    ],
+)
+def test_a_table_with_more_entries_than_it_may_have_is_refused(table: str, entry: str, field: str, limit: int) -> None:
+    parsed(NAMED + entries(table, limit, entry))
+    refusal = refused(NAMED + entries(table, limit + 1, entry))
+
+    assert (refusal.field, refusal.problem) == (field, f"must have at most {limit} entries")
+    assert refusal.line in (3, 4)
+
+
+def test_a_program_with_more_arguments_than_it_may_have_is_refused() -> None:
+    before = NAMED + '[servers.s]\ncommand = "a"\nargs = '
+
+    assert len(parsed(f"{before}{['a'] * 256}").servers[0].args) == 256
+    refusal = refused(f"{before}{['a'] * 257}")
+
+    assert (refusal.line, refusal.field) == (5, "servers.s.args")
+    assert refusal.problem == "must have at most 256 entries"
+
+
+@pytest.mark.parametrize(
+    "authority",
+    [
+        "h",
+        "h:",
+        "h:0080",
+        "h:65535",
+        "a_b.example",
+        "u:p@h:1",
+        "127.0.0.1",
+        "[::1]",
+        "[::]:8",
+        "[fe80::1%25eth0]",
+        "[1:2:3:4:5:6:7:8]",
+        "[::ffff:1.2.3.4]",
+        "[2001:db8::1:0]",
+    ],
+)
+@pytest.mark.parametrize("rest", ["", "/", "/mcp?a=b#c", "?a"])
+def test_a_url_with_a_host_is_read(authority: str, rest: str) -> None:
+    url = f"http://{authority}{rest}"
+
+    assert parsed(f'{NAMED}servers.s.url = "{url}"').servers[0].url == url
+    assert urlsplit(url).hostname
+    assert urlsplit(url).port != 0
+
+
+@pytest.mark.parametrize(
+    "authority",
+    [
+        "",
+        ":80",
+        "h:0",
+        "h:000",
+        "h:65536",
+        "h:99999",
+        "h:x",
+        "[::1",
+        "::1",
+        "[::1::2]",
+        "[1:2:3:4:5:6:7]",
+        "[::g]",
+        "[]",
+        "[1.2.3.4]",
+        "[::256.1.1.1]",
+        "a@b@c",
+        "u@",
+        "a\\\\b",
+        "<h>",
+        "[::1]x",
+        "h\\n",
+    ],
+)
+def test_a_url_without_a_host_or_with_a_port_that_is_none_is_refused(authority: str) -> None:
+    assert refused(f'{NAMED}servers.s.url = "http://{authority}"').problem.startswith("must be a")
+
+
+@pytest.mark.parametrize(
+    "character", [" ", "\u200b", "\u2800", "\u3164", "\ue000", "\ufeff", "\U000e0041", "\U000f0000"]
+)
+def test_a_text_of_invisible_characters_alone_is_refused(character: str) -> None:
+    for fields in ({"project": {"name": character}}, {"project": {"name": "x"}, "commands": {"a": character}}):
+        assert refused(json.dumps({"version": "1.0", **fields}), JSON).problem == "must have a visible character"
+        parsed(json.dumps({"version": "1.0", **fields}).replace(json.dumps(character)[:-1], '"x'), JSON)
+
+
+def test_the_invisible_characters_are_those_of_unicode() -> None:
+    pairs = ((chr(code), unicodedata.category(chr(code))) for code in range(0x110000))
+    told = {"Cc": True, "Zs": True, "Zl": True, "Zp": True, "Co": True}
+    blank = {*map(chr, (0x034F, 0x115F, 0x1160, 0x2800, 0x3164, 0xFFA0)), *"\u17b4\u17b5"}
+    for character, category in pairs:
+        invisible = re.search(VISIBLE, character) is None
+        if category in told:
+            assert invisible, ascii(character)
+        elif category[0] in "LNPS" and character not in blank:
+            assert not invisible, ascii(character)
+
+
 def test_the_settings_that_only_the_user_has_are_those_of_settings() -> None:
     assert set(Settings.model_fields) == USER_ONLY
 
@@ -281,12 +394,12 @@ def test_a_server_with_an_unknown_key_still_has_to_be_valid() -> None:
 
 def test_reports_do_not_go_on_for_ever() -> None:
     slips = "".join(f"strict_mode{number:03} = true\n" for number in range(300))
-    servers = "".join(f'[servers.s{number}]\ncommand = "a"\nenabeld = false\n' for number in range(300))
+    servers = "".join(f'[servers.s{number}]\ncommand = "a"\nenabeld = false\n' for number in range(64))
 
     config = parsed(NAMED + slips + servers)
 
     assert len(config.ignored) == 20
-    assert config.ignored[-1] == "and 381 more"  # 100 slips are looked at, and every server
+    assert config.ignored[-1] == "and 145 more"  # 100 slips are looked at, and every server
     assert config.servers == ()
 
 

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import os
+import termios
+from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
+from typing import TextIO
 
 import pytest
 
-from workroot.cli.trust_text import content_lines, revealed, summary
+from workroot.cli.trust_text import content_lines, revealed, summary, terminal_width
 from workroot.core.projects import ProjectConfig, ServerDeclaration
 
 SERVER = ServerDeclaration(
@@ -87,6 +92,33 @@ def test_a_folded_line_of_wide_letters_stays_within_the_terminal() -> None:
 
 def test_a_terminal_without_a_width_is_taken_for_a_narrow_one() -> None:
     assert len(lines(ProjectConfig(name="shop", instructions="x" * 100), width=0)) == 1 + 5
+
+
+@pytest.fixture
+def terminal() -> Iterator[TextIO]:
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w") as stream:
+        yield stream
+    os.close(master)
+
+
+@pytest.mark.parametrize(("own", "width"), [(40, 40), (132, 132), (0, 80)])
+def test_a_terminals_own_size_wins_over_the_variable(
+    terminal: TextIO, monkeypatch: pytest.MonkeyPatch, own: int, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100000")
+    termios.tcsetwinsize(terminal.fileno(), (24, own))
+
+    assert terminal_width(terminal) == width
+
+
+def test_what_is_no_terminal_has_the_size_that_the_variable_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "132")
+    with open(tmp_path / "file", "w") as stream:
+        assert terminal_width(stream) == 132
+    assert terminal_width(stream) == 132  # closed
 
 
 @pytest.mark.parametrize(

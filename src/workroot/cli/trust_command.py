@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,7 +116,7 @@ def _ask(
     Raises:
         TrustError: there is no terminal, or the answer is not yes.
     """
-    from workroot.cli.trust_text import content_lines, summary
+    from workroot.cli.trust_text import content_lines, summary, terminal_width
     from workroot.core.trust import Verdict
 
     is_on_stderr = _is_terminal(sys.stderr)
@@ -135,7 +134,7 @@ def _ask(
     say(f"sha-256   {subject.digest}")
     say("before    another content of this file was allowed" if decided is Verdict.CHANGED else "before    never asked")
     say()
-    for line in content_lines(config, shutil.get_terminal_size().columns):
+    for line in content_lines(config, terminal_width(sys.stderr if is_on_stderr else sys.stdout)):
         say(line)
     say()
     say(f"It asks for: {summary(config)}. All of it is shown above.")

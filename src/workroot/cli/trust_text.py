@@ -6,15 +6,17 @@ each line of the project's text begins with a mark, also where a long one is fol
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from workroot.core.projects import ProjectConfig, ServerDeclaration
 
-__all__ = ["content_lines", "revealed", "summary"]
+__all__ = ["content_lines", "revealed", "summary", "terminal_width"]
 
 _BLANK_RANGES = (
     (0x034F, 0x034F),  # combining grapheme joiner
@@ -31,6 +33,7 @@ _BLANK_RANGES = (
 
 _BEGIN, _FOLDED = "  | ", "  : "
 _LEAST_WIDTH = 20
+_USUAL_WIDTH = 80
 
 
 def revealed(text: str) -> str:
@@ -43,6 +46,18 @@ def revealed(text: str) -> str:
         return text
     table = {ord(character): character.encode("unicode_escape").decode() for character in hidden}
     return text.translate(table | {ord("\\"): "\\\\"})
+
+
+def terminal_width(stream: TextIO) -> int:
+    """Return the columns of the terminal that *stream* writes to.
+
+    Its own size wins over `COLUMNS`: lines that the terminal folds, and not we, have no mark where they go on.
+    """
+    try:
+        own = os.get_terminal_size(stream.fileno()).columns
+    except (ValueError, OSError):  # closed, or no terminal
+        return shutil.get_terminal_size().columns
+    return own or _USUAL_WIDTH
 
 
 def content_lines(config: ProjectConfig, width: int) -> Iterator[str]:

@@ -108,12 +108,11 @@ def _compared(
         return PinVerdict(state=PinState.HOLDS)  # folders were added or removed beside the one that it agrees with
     if not agreeing and place is not None and any(_agree(place, seen) for _, seen in now):
         return PinVerdict(state=PinState.HOLDS, signs=pinned_signs(place, usable))
-    changed = tuple(each for each in now if each[1].directory not in before) or tuple(now)
-    is_new = all(seen.directory not in before for _, seen in changed)
-    if agreeing and is_new and len({owner_of(seen) for _, seen in changed}) == 1:
-        signs = pinned_signs(changed[0][1], usable)
-        return PinVerdict(state=PinState.FOLLOWS, signs=signs, changed=changed, sign=slot, before=before)
-    return PinVerdict(state=PinState.STALE, changed=changed, sign=slot, before=before)
+    new = tuple(each for each in now if each[1].directory not in before)
+    if agreeing and len({owner_of(seen) for _, seen in new}) == 1:
+        signs = pinned_signs(new[0][1], usable)
+        return PinVerdict(state=PinState.FOLLOWS, signs=signs, changed=new, sign=slot, before=before)
+    return PinVerdict(state=PinState.STALE, changed=tuple(now), sign=slot, before=before)
 
 
 def _slots(signs: Sequence[tuple[str, _Sign]], *, first_root_counts: bool) -> Mapping[str, list[_Sign]]:

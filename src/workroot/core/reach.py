@@ -60,7 +60,7 @@ def check_reach(reach: Reach, asked: Place, usable: Sequence[tuple[Hint, Place]]
     tops = dict.fromkeys(owner_of(place) for _, place in usable)
     if any(is_below(asked.directory, top) for top in tops):
         return
-    found = known.holds(asked.directory) if reach == "known" else None
+    found = known.holds(owner_of(asked)) if reach == "known" else None
     if found is not None and (asked.project is None or asked.project.root == found.root):
         return  # and no unknown one that lies in it
     raise MoveRefusedError(asked.given, reach, list(tops)[:_NAMED])

@@ -19,7 +19,9 @@ from pydantic import ValidationError
 
 from workroot.core.projects import ConfigProblem, ProjectConfig, ProjectId, ServerDeclaration
 from workroot.escaping import shown
-from workroot.project_config.fields import OURS, ConfigFile, ServerTable
+from workroot.project_config.fields import ConfigFile, ServerTable
+from workroot.project_config.forms import OURS
+from workroot.project_config.remembered import RememberedConfigs
 from workroot.project_config.text import UnusableTextError, line_of, parse_text
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ _NEAR = 0.75
 """How alike two keys must be for one to be taken for a slip of the other."""
 
 _MAX_COMPARED = 100
-"""Unknown keys of one table, or servers, whose keys are compared with the known ones; that takes 50 us a key."""
+"""Unknown keys of one table that are compared with the known ones; that takes 50 us a key."""
 
 _MAX_IGNORED = 20
 """Reports about one file."""
@@ -77,9 +79,13 @@ _MAX_IGNORED = 20
 _MAX_SHOWN = 64
 """Characters of a key in a report."""
 
+_remembered = RememberedConfigs(max_entries=64, max_bytes=64 * MAX_CONFIG_BYTES)
+
 
 def parse_config(content: bytes, path: str) -> ProjectConfig | ConfigProblem:
-    """Return what a config says, or what is wrong with it.
+    """Return what a config says, or what is wrong with it; for equal bytes at one path mostly the same object.
+
+    Any thread may call it.
 
     Args:
         content: of the file; more than `MAX_CONFIG_BYTES` of it is a problem by itself.
@@ -87,6 +93,14 @@ def parse_config(content: bytes, path: str) -> ProjectConfig | ConfigProblem:
     """
     if len(content) > MAX_CONFIG_BYTES:
         return ConfigProblem(path=path, problem=f"is larger than {MAX_CONFIG_BYTES // 1024} KiB")
+    digest = hashlib.sha256(content)
+    known = _remembered.get(digest.digest(), path)
+    if known is not None:
+        return known
+    return _remembered.put(digest.digest(), path, _parsed(content, path, digest.hexdigest()), len(content))
+
+
+def _parsed(content: bytes, path: str, digest: str) -> ProjectConfig | ConfigProblem:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -112,7 +126,7 @@ def parse_config(content: bytes, path: str) -> ProjectConfig | ConfigProblem:
         instructions=said.instructions if said.instructions and not said.instructions.isspace() else None,
         commands=tuple(said.commands.items()),
         servers=tuple(_declaration(name, one) for name, one in said.servers.items() if not one.model_extra),
-        digest=hashlib.sha256(content).hexdigest(),
+        digest=digest,
         ignored=_shortened(_ignored(said)),
     )
 
@@ -151,6 +165,8 @@ def _problem(fault: ErrorDetails, path: str, text: str, *, is_toml: bool) -> Con
     elif fault["type"] == "missing":
         sought = keys[:-1]
     problem = fault["msg"] if fault["type"] == OURS else _WORDS.get(fault["type"], "is not valid")
+    if fault["type"] == "too_long":
+        problem = f"must have at most {fault['ctx']['max_length']} entries"
     return ConfigProblem(
         path=path,
         problem=problem,
@@ -166,9 +182,9 @@ def _ignored(said: ConfigFile) -> Iterator[str]:
     """Yield the keys that have no effect although somebody may count on them, each with the reason."""
     yield from _reports(said, "")
     yield from _reports(said.project, "project.")
-    for position, (name, server) in enumerate(said.servers.items()):
+    for name, server in said.servers.items():
         for key in list(server.model_extra or {})[:1]:
-            near = _near(key, server) if position < _MAX_COMPARED else None
+            near = _near(key, server)
             meant = f"; did you mean {near}?" if near else ""
             yield f"servers.{name} (left out, for its unknown key {shown(key, _MAX_SHOWN)}{meant})"
 

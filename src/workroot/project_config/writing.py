@@ -8,8 +8,8 @@ serve can rule that out, so the look is the last thing before it.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
+import re
 import secrets
 import stat
 from contextlib import contextmanager
@@ -17,16 +17,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workroot.errors import ConfigError
+from workroot.project_config.naming import name_new
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ReadFile", "read_to_replace", "replace", "write_new"]
+__all__ = ["ReadFile", "read_to_replace", "remove_leftovers", "replace", "write_new"]
 
-_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # FAT, some FUSE file systems
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_TEMPORARY = re.compile(r"\.config\.[0-9a-f]{16}\.tmp")
+_ABANDONED_SECONDS = 3600
+"""No writer takes so long: what is older was left behind by one that was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ def write_new(path: str, content: bytes) -> None:
         os.mkdir(holder_path, 0o755)
     with _opened(holder_path) as holder:
         with _written(holder, content, 0o644) as temporary:
-            _name_new(temporary, name, holder)
+            name_new(temporary, name, holder)
         os.fsync(holder)
     with _opened(os.path.dirname(holder_path)) as above:
         os.fsync(above)
@@ -91,6 +95,34 @@ def replace(path: str, content: bytes, was: ReadFile) -> None:
         os.fsync(holder)
 
 
+def remove_leftovers(path: str, now: float) -> bool:
+    """Remove what writers of a config that were killed left beside it, and say whether there was any.
+
+    That is a second name of the config itself, for which no reader would take it, and files that nobody writes any
+    more. What cannot be removed stays.
+
+    Args:
+        path: of the config.
+        now: in seconds since the Unix epoch.
+    """
+    is_removed = False
+    with contextlib.suppress(OSError), _opened(os.path.dirname(path)) as holder:
+        config = None
+        with contextlib.suppress(FileNotFoundError):
+            config = _status(path, holder)
+        for name in filter(_TEMPORARY.fullmatch, os.listdir(holder)):
+            with contextlib.suppress(OSError):
+                status = os.stat(name, dir_fd=holder, follow_symlinks=False)
+                if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+                    continue
+                if (config is not None and os.path.samestat(status, config)) or (
+                    now - status.st_mtime > _ABANDONED_SECONDS
+                ):
+                    os.unlink(name, dir_fd=holder)
+                    is_removed = True
+    return is_removed
+
+
 @contextmanager
 def _opened(directory: str) -> Iterator[int]:
     descriptor = os.open(directory, _DIRECTORY_FLAGS)
@@ -117,18 +149,6 @@ def _written(holder: int, content: bytes, mode: int, *, group: int | None = None
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=holder)
-
-
-def _name_new(temporary: str, name: str, holder: int) -> None:
-    try:  # unlike a rename, never over another file
-        os.link(temporary, name, src_dir_fd=holder, dst_dir_fd=holder, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        with contextlib.suppress(FileNotFoundError):
-            os.stat(name, dir_fd=holder, follow_symlinks=False)
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from None
-        os.rename(temporary, name, src_dir_fd=holder, dst_dir_fd=holder)
 
 
 def _status(path: str, holder: int) -> os.stat_result:
