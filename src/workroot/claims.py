@@ -47,15 +47,18 @@ class Claims:
         if claim.name is None:
             return None
         if claim.by == "handle":
-            return self._sessions.get(owner, check_session_id(claim.name))
+            session = self._sessions.get(owner, check_session_id(claim.name))
+            self._sessions.note_passed(session)
+            return session
         return self._sessions.of_alias(owner, Alias(claim.name))
 
     @asynccontextmanager
     async def turn(self, owner: Owner, claim: SessionClaim) -> AsyncIterator[Claimed]:
         """Hold the turn of the session that a call may move, or of a new one.
 
-        A handle, and the client's own id of a conversation, name one session, which moves. A connection's
-        default session is replaced by a new one: whoever passes the handle of the old one stays where it is.
+        A handle, the client's own id of a conversation and a connection name one session, which moves. Only a
+        connection's default session whose handle somebody has passed stays where it is, since it is that
+        agent's own: a new one takes its place as the default.
 
         Raises:
             SessionError: a handle was passed that cannot be used.
@@ -74,7 +77,7 @@ class Claims:
         # The alias' turn comes before the session's, always: two first calls of one conversation open one session.
         async with self._turns.take((owner, alias)):
             session = self._sessions.of_alias(owner, alias)
-            if session is None or claim.by == "alias":
+            if session is None or (claim.by == "alias" and self._sessions.is_passed(session)):
                 yield Claimed(mint_session_id(), alias, session)
                 return
             async with self._turns.take(session.key):

@@ -19,7 +19,7 @@ from workroot.core.changes import (
     SessionSaved,
     SessionTouched,
 )
-from workroot.core.projects import Directory, KnownId, KnownProject, ProjectId, ProjectKey
+from workroot.core.projects import Directory, DirectoryNode, KnownId, KnownProject, ProjectId, ProjectKey
 from workroot.core.sessions import (
     Alias,
     EndedSession,
@@ -70,6 +70,7 @@ APP_ID = KnownId(
     project_id=APP.project_id,
     name="app",
     root=APP.root,
+    node=DirectoryNode(0, 2**63 - 1),
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from fakes import HOUR, FakePlaces, ManualClock, place
 from workroot.core.changes import Change, StoredState
 from workroot.core.projects import Place
-from workroot.core.sessions import Alias, Owner, SessionContext, SessionId
+from workroot.core.sessions import Alias, Owner, SessionContext
 from workroot.core.signs import Hint, Signs, Source
 from workroot.errors import ClosedSessionError, ExpiredSessionError, UnknownSessionError
 from workroot.session_context import SessionContextManager
@@ -33,8 +33,7 @@ CLIENTS = [
     (ADA_ELSEWHERE, "one", "editor", "/o1"),
     (ADA_ELSEWHERE, "three", "terminal", "/o3"),
 ]
-ACTIONS = ["set", "get", "resolve", "enter", "resolve default", "enter default", "resolve replaced"]
-ACTIONS += ["resolve signs", "pry", "close"]
+ACTIONS = ["set", "get", "resolve", "enter", "resolve default", "enter default", "resolve signs", "pry", "close"]
 
 
 class Yielding:
@@ -97,7 +96,6 @@ class Client:
     ended: type[Exception] | None = None
     default_directory: str | None = None
     default_ids: list[str] = field(default_factory=list)
-    replaced: dict[str, str] = field(default_factory=dict)
 
     async def run(self, actions: list[tuple[str, str]]) -> None:
         for action, name in actions:
@@ -110,8 +108,6 @@ class Client:
                 assert resolution.session is None
                 assert resolution.place is not None
                 assert resolution.place.directory == directory
-            elif action == "resolve replaced":
-                await self.look_at_replaced()
             elif "default" in action:
                 await self.act_by_alias(action, directory)
             else:
@@ -176,25 +172,14 @@ class Client:
         entered = await self.manager.enter(self.owner, signs, directory)
         session = entered.resolution.session
         assert session is not None
-        assert session.session_id not in self.default_ids
-        assert session.revision == 1
-        if entered.before is not None:
-            assert entered.before.session_id == self.default_ids[-1]
+        if entered.before is None:
+            assert session.session_id not in self.default_ids
+            self.default_ids.append(session.session_id)
+        else:
+            assert session.session_id == self.default_ids[-1]
             assert entered.before.working_directory == self.default_directory
-            self.replaced[entered.before.session_id] = entered.before.working_directory
-        self.default_ids.append(session.session_id)
         assert session.working_directory == directory
         self.default_directory = directory
-
-    async def look_at_replaced(self) -> None:
-        """A default session whose place was taken stays where it is; only the sweeper may have ended it."""
-        for session_id, directory in self.replaced.items():
-            with suppress(ExpiredSessionError):
-                resolution = await self.manager.resolve(self.owner, Signs(session_id=session_id))
-                assert resolution.session is not None
-                assert (resolution.session.session_id, resolution.session.revision) == (session_id, 1)
-                assert resolution.place is not None
-                assert resolution.place.directory == resolution.session.working_directory == directory
 
     async def pry(self, name: str) -> None:
         """Try somebody else's handle in every way that opens nothing."""
@@ -252,7 +237,6 @@ def test_nobody_ever_sees_or_moves_anybody_elses_session(
         for client in clients:
             client.manager = after_restart
             await client.run([("get", "x"), ("resolve", "x"), ("resolve default", "x"), ("pry", "x")])
-            await client.run([("resolve replaced", "x")])
         await after_restart.stop()
 
     asyncio.run(run())
@@ -267,7 +251,7 @@ def test_nobody_ever_sees_or_moves_anybody_elses_session(
 def test_changes_of_one_session_at_the_same_time_each_make_a_revision_of_their_own(
     moves: list[tuple[bool, str]], close_after: int | None, steps: list[int]
 ) -> None:
-    """By its handle and by the client's own id of the conversation: it is one session all the same, until it ends."""
+    """By its handle and by the connection's name: it is one session all the same, until it ends."""
 
     async def run() -> None:
         pause = Yielding(steps)
@@ -276,13 +260,13 @@ def test_changes_of_one_session_at_the_same_time_each_make_a_revision_of_their_o
             store, YieldingPlaces(pause), clock=ManualClock(), state=StoredState(namespace="n")
         )
         await manager.start()
-        here = Alias("threadId:1")
-        first = (await manager.enter(ADA, Signs(conversation=here), "/a1/x")).resolution.session
+        editor = Alias("editor")
+        first = (await manager.enter(ADA, Signs(alias=editor), "/a1/x")).resolution.session
         assert first is not None
         acknowledged: list[SessionContext] = []
 
         async def move(by_handle: bool, name: str) -> None:
-            signs = Signs(session_id=first.session_id) if by_handle else Signs(conversation=here)
+            signs = Signs(session_id=first.session_id) if by_handle else Signs(alias=editor)
             with suppress(ClosedSessionError):
                 session = (await manager.enter(ADA, signs, f"/a1/{name}")).resolution.session
                 assert session is not None
@@ -312,85 +296,6 @@ def test_changes_of_one_session_at_the_same_time_each_make_a_revision_of_their_o
         assert len(shown) <= 1
         if shown and acknowledged:
             assert shown[0] == max(acknowledged, key=lambda each: (each.session_id != first.session_id, each.revision))
-        await manager.stop()
-
-    asyncio.run(run())
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    moves=st.lists(st.tuples(st.booleans(), st.sampled_from("xyz")), min_size=2, max_size=6),
-    close_after=st.none() | st.integers(0, 10),
-    steps=st.lists(st.integers(0, 4), min_size=1, max_size=12),
-)
-def test_changes_of_one_connection_at_the_same_time_each_take_the_place_of_one_default_session(
-    moves: list[tuple[bool, str]], close_after: int | None, steps: list[int]
-) -> None:
-    """Without a handle each opens a session; what is moved by the handle of the first stays the first."""
-
-    async def run() -> None:
-        pause = Yielding(steps)
-        store = YieldingStore(pause)
-        manager = SessionContextManager(
-            store, YieldingPlaces(pause), clock=ManualClock(), state=StoredState(namespace="n")
-        )
-        await manager.start()
-        editor = Signs(alias=Alias("editor"))
-        first = (await manager.enter(ADA, editor, "/a1/x")).resolution.session
-        assert first is not None
-        opened: dict[SessionId, SessionContext] = {}
-        replaced: list[SessionId] = []
-        revisions = [first.revision]
-
-        async def move(by_handle: bool, name: str) -> None:
-            signs = Signs(session_id=first.session_id) if by_handle else editor
-            try:
-                entered = await manager.enter(ADA, signs, f"/a1/{name}")
-            except ClosedSessionError:
-                assert by_handle
-                return
-            session = entered.resolution.session
-            assert session is not None
-            assert session.working_directory == session.project_root == f"/a1/{name}"
-            if by_handle:
-                assert session.session_id == first.session_id
-                revisions.append(session.revision)
-                return
-            assert session.revision == 1
-            opened[session.session_id] = session
-            replaced.extend([entered.before.session_id] if entered.before is not None else [])
-
-        async def close() -> None:
-            if close_after is not None:
-                for _ in range(close_after):
-                    await checkpoint()
-                await manager.close_session(first.session_id, owner=ADA)
-
-        with anyio.fail_after(5):
-            async with anyio.create_task_group() as tasks:
-                for by_handle, name in moves:
-                    tasks.start_soon(move, by_handle, name)
-                tasks.start_soon(close)
-
-        assert len(opened) == len([by_handle for by_handle, _ in moves if not by_handle])
-        assert revisions == list(range(1, len(revisions) + 1))
-        assert len(set(replaced)) == len(replaced)
-        # Each took the place of the one before, the first of them that of the first, unless that was closed.
-        assert set(replaced) <= {first.session_id, *opened}
-        assert len(set(opened) - set(replaced)) == (1 if opened else 0)
-        assert close_after is not None or not opened or first.session_id in replaced
-        shown = {session.session_id: session for session in manager.all_sessions()}
-        assert {each: replace(shown[each], last_used=0) for each in opened} == {
-            each: replace(session, last_used=0) for each, session in opened.items()
-        }
-        assert set(shown) - set(opened) == ({first.session_id} if close_after is None else set())
-        assert {each.session_id: each for each in (await store.load()).sessions} == shown
-        default = (await manager.resolve(ADA, editor)).session
-        if opened:
-            assert default is not None
-            assert {default.session_id} == set(opened) - set(replaced)
-        else:
-            assert (default is None) == (close_after is not None)
         await manager.stop()
 
     asyncio.run(run())

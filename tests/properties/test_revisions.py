@@ -66,7 +66,6 @@ class Sessions(RuleBasedStateMachine):
         self.used_at: dict[SessionKey, float] = {}
         self.ended: dict[SessionKey, tuple[Owner, str, Ending]] = {}
         self.default: dict[tuple[Owner, Alias], SessionKey] = {}
-        self.replaced: list[SessionKey] = []
 
     def new_manager(self) -> SessionContextManager:
         return SessionContextManager(
@@ -149,12 +148,8 @@ class Sessions(RuleBasedStateMachine):
         entered = self.runner.run(self.manager.enter(owner, Signs(alias=alias), directory))
         session = entered.resolution.session
         assert session is not None
-        assert session.key not in self.held
-        before = self.default.get((owner, alias))
-        assert (entered.before.key if entered.before else None) == before
-        if entered.before is not None and before is not None:
-            assert (owner, entered.before.working_directory, entered.before.revision) == self.held[before]
-            self.replaced.append(before)
+        assert self.default.get((owner, alias), session.key) == session.key
+        assert (entered.before is None) == ((owner, alias) not in self.default)
         self.default[owner, alias] = session.key
         self.moved(session, directory)
 
@@ -164,25 +159,6 @@ class Sessions(RuleBasedStateMachine):
         key = self.default.get((owner, alias))
         assert (session.key if session else None) == key
         if session is not None and key is not None:
-            assert (session.owner, session.working_directory, session.revision) == self.held[key]
-            self.used_at[key] = self.clock.awake()
-
-    @precondition(lambda self: self.replaced)
-    @rule(number=st.integers(0, 3), directory=st.none() | directories)
-    def use_a_default_that_was_replaced(self, number: int, directory: str | None) -> None:
-        key = self.replaced[number % len(self.replaced)]
-        owner = self.held[key][0] if key in self.held else self.ended[key][0]
-        expected, signs = self.expected_error(owner, key), Signs(session_id=key.session_id)
-        with refused_with(expected):
-            if directory is None:
-                session = self.runner.run(self.manager.resolve(owner, signs)).session
-            else:
-                session = self.runner.run(self.manager.enter(owner, signs, directory)).resolution.session
-        if expected is None:
-            assert session is not None
-            assert session.key == key
-            if directory is not None:
-                self.moved(session, directory)
             assert (session.owner, session.working_directory, session.revision) == self.held[key]
             self.used_at[key] = self.clock.awake()
 

@@ -120,6 +120,7 @@ class Sessions(RuleBasedStateMachine):
         self.events: list[Event] = []
         self.said = {name: Said() for name in CLIENTS}
         self.aliases: dict[tuple[Owner, str], str] = {}
+        self.passed: set[SessionKey] = set()  # whose handle somebody has passed since the start
         self.handles: list[str] = []
         self.own: dict[str, str] = {}
         self.ended: dict[SessionKey, Owner] = {}
@@ -278,7 +279,8 @@ class Sessions(RuleBasedStateMachine):
         assert found.before is None or session is None or kept(found.before) == kept(session)
         assert found.resolution.place is not None
         assert found.resolution.place.directory == becomes[0]
-        is_default_replaced = handle is None and CLIENTS[client].conversation is None
+        is_somebodys = session is not None and session.key in self.passed
+        is_default_replaced = handle is None and CLIENTS[client].conversation is None and is_somebodys
         if session is None or is_default_replaced:
             assert now.key not in before
             assert now.key not in self.ended
@@ -375,6 +377,7 @@ class Sessions(RuleBasedStateMachine):
         assert self.shown() == before
         self.events.clear()
         self.untold.clear()
+        self.passed.clear()
 
     # What always holds
 
@@ -448,6 +451,7 @@ class Sessions(RuleBasedStateMachine):
             key = SessionKey(owner.sandbox, SessionId(self.handle(client, handle)))
             session = self.shown().get(key)
             if session is not None and session.owner == owner:
+                self.passed.add(key)
                 return session
             return "closed_session" if self.ended.get(key) == owner else "unknown_session"
         name = conversation or (None if self.said[client].shares_process else alias)

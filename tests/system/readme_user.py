@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx2
 from mcp import Client
 from mcp.client import ClientRequestContext
+from mcp.client.session import MessageHandlerFnT
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, Implementation, ListRootsResult, Root
@@ -160,6 +161,7 @@ class User:
         roots: Sequence[Path] | None = None,
         name: str = "somebody's editor",
         environment: Mapping[str, str] | None = None,
+        heard: MessageHandlerFnT | None = None,
     ) -> AsyncIterator[Client]:
         """Be a client that starts its server in *directory*; *roots* may change while it runs."""
 
@@ -177,6 +179,7 @@ class User:
             mode="legacy" if era == HANDSHAKE else MODERN,
             list_roots_callback=list_roots if roots is not None else None,
             client_info=Implementation(name=name, version="1"),
+            message_handler=heard,
         ) as client:
             yield client
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -269,6 +270,88 @@ def test_the_directory_that_was_opened_is_the_one_that_is_read_from(
 
     assert owner(finder.find_now(f"{base}/repo")).name == "honest"
     assert_refused(finder.find_now(f"{base}/repo"), "lies behind a symbolic link")
+
+
+def test_a_key_that_loses_its_second_name_once_it_is_opened_is_refused(
+    base: Path, finder: ProjectFinder, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_config(base / "repo")
+    path.unlink()
+    os.link(secret, path)
+    real_open = os.open
+
+    def open_then_unlink(name: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        opened = real_open(name, flags, mode, dir_fd=dir_fd)
+        if name == path.name:
+            path.unlink()
+            path.write_text(CONFIG.format("honest"))
+            monkeypatch.undo()
+        return opened
+
+    monkeypatch.setattr(os, "open", open_then_unlink)
+
+    place = finder.find_now(f"{base}/repo")
+
+    assert SECRET not in repr(place)
+    assert owner(place).name == "honest"
+
+
+def test_a_file_that_changes_each_time_it_is_read_is_refused_and_not_remembered(
+    base: Path, finder: ProjectFinder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_config(base / "repo")
+    real_open = os.open
+
+    def open_then_replace(name: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        opened = real_open(name, flags, mode, dir_fd=dir_fd)
+        if name == path.name:
+            (path.parent / "new").write_text(CONFIG.format("new"))
+            (path.parent / "new").replace(path)
+        return opened
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", open_then_replace)
+        assert_refused(finder.find_now(f"{base}/repo"), "was changed while it was read; ask again")
+
+    assert owner(finder.find_now(f"{base}/repo")).name == "new"
+
+
+def test_a_directory_of_configs_that_vanishes_before_it_is_opened_is_absent(
+    base: Path, finder: ProjectFinder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_config(base, "outer")
+    make_config(base / "repo", "inner")
+    real_open = os.open
+
+    def rename_then_open(name: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if name == f"{base}/repo/.workroot":
+            (base / "repo/.workroot").rename(base / "repo/away")
+            monkeypatch.undo()
+        return real_open(name, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", rename_then_open)
+
+    assert owner(finder.find_now(f"{base}/repo")).name == "outer"
+    (base / "repo/away").rename(base / "repo/.workroot")
+    assert owner(finder.find_now(f"{base}/repo")).name == "inner"
+
+
+@pytest.mark.parametrize("size", [4095, 4090, 4080])
+def test_where_no_path_of_a_config_fits_there_is_none(base: Path, finder: ProjectFinder, size: int) -> None:
+    make_config(base, "outer")
+    deep = str(base)
+    with chdir(base):
+        while len(deep) < size:
+            left = size - len(deep) - 1
+            name = "d" * (left if left <= 200 else min(200, left - 2))
+            os.mkdir(name)
+            os.chdir(name)
+            deep += f"/{name}"
+    assert len(deep) == size
+    try:
+        assert owner(finder.find_now(deep)).name == "outer"
+    finally:
+        shutil.rmtree(f"{base}/{'d' * 200}")
 
 
 # All files together

@@ -205,6 +205,21 @@ def test_before_what_is_remembered_is_looked_at_again_each_mount_is_said(base: P
     assert set(said) == set(mounts.remote)
 
 
+async def test_a_link_into_a_hung_mount_in_place_of_a_directory_is_noticed_before_it_is_followed(
+    base: Path, hung: Path
+) -> None:
+    finder = ProjectFinder(
+        NAMESPACE, clock_ns=lambda: time.time_ns() + 10**10, pool=FilePool(answer_seconds=ANSWER_SECONDS)
+    )
+    make_config(base / "m/app")
+    await finder.find(f"{base}/m/app")
+
+    (base / "m").rename(base / "before")
+    (base / "m").symlink_to("hung")
+
+    assert f"{hung} did not answer within 0.3 s" in await refusal(finder, base / "m/app")
+
+
 async def test_a_mount_that_comes_elsewhere_changes_nothing(base: Path) -> None:
     make_config(base / "local")
     (base / "elsewhere").mkdir()
@@ -247,6 +262,20 @@ async def test_a_project_on_a_hung_mount_keeps_its_id(base: Path, hung: Path) ->
 
     assert owner(place).project_id != claimed
     assert (place.displaced, len(place.warnings)) == ((), 1)
+
+
+async def test_a_repository_behind_a_link_into_a_hung_mount_holds_up_nobody(base: Path, hung: Path) -> None:
+    claimed = ProjectId("123e4567-e89b-42d3-a456-426614174000")
+    (base / "m").symlink_to("hung")
+    identities = Identities()
+    key = ProjectKey(f"{base}/m/repo.git", "")
+    identities.put(KnownId(key=key, project_id=claimed, name="there", root=Directory(f"{base}/gone")))
+    (base / "copy/.git").mkdir(parents=True)
+    make_config(base / "copy").write_text(f'version = "1.0"\n[project]\nname = "copy"\nid = "{claimed}"\n')
+    finder = ProjectFinder(NAMESPACE, identities=identities, pool=FilePool(answer_seconds=ANSWER_SECONDS))
+
+    with anyio.fail_after(5):
+        assert owner(await finder.find(f"{base}/copy")).project_id != claimed
 
 
 async def test_a_process_ends_although_a_look_hangs(hung: Path) -> None:

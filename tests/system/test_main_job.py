@@ -97,21 +97,34 @@ async def test_a_worktree_shares_its_repository_s_id_and_keeps_its_own_root(shar
     assert (there["source"], there["authority"]) == ("argument", "model")
 
 
-async def test_a_handshake_connection_is_in_the_session_that_was_set_last_without_passing_it(shared: Home) -> None:
+async def test_a_handshake_connection_keeps_its_session_without_passing_it(shared: Home) -> None:
     one, two = shared.repository("default-one"), shared.repository("default-two")
 
     async with shared.open_client(LEGACY, one) as client:
         first = await answer_of(client, "set_working_directory", directory=str(two))
         second = await answer_of(client, "set_working_directory", directory=str(one))
         asked = await answer_of(client, "get_working_directory")
-        by_handle = await answer_of(client, "get_working_directory", session_id=first["session_id"])
 
     assert first["previous"] is None
     assert any("default of your whole connection" in warning for warning in first["warnings"])
-    assert first["session_id"] != second["session_id"] == asked["session_id"]
-    assert by_handle["working_directory"] == str(two), "an agent that passes its own is not moved by another one"
+    assert second["session_id"] == first["session_id"] == asked["session_id"]
     assert second["previous"] == {"working_directory": str(two), "project_id": first["project_info"]["id"]}
     assert (asked["working_directory"], asked["source"]) == (str(one), "pin")
+
+
+async def test_an_agent_that_passes_its_handle_is_not_moved_by_another_one_on_its_connection(shared: Home) -> None:
+    one, two = shared.repository("agent-one"), shared.repository("agent-two")
+
+    async with shared.open_client(LEGACY, one) as client:
+        main = await answer_of(client, "set_working_directory", directory=str(one))
+        await answer_of(client, "get_working_directory", session_id=main["session_id"])
+        sub = await answer_of(client, "set_working_directory", directory=str(two))
+        again = await answer_of(client, "get_working_directory", session_id=main["session_id"])
+        default = await answer_of(client, "get_working_directory")
+
+    assert sub["session_id"] != main["session_id"]
+    assert again["working_directory"] == str(one)
+    assert (default["session_id"], default["working_directory"]) == (sub["session_id"], str(two))
 
 
 async def test_a_modern_client_s_session_counts_only_where_it_is_passed(shared: Home) -> None:

@@ -30,6 +30,9 @@ SHARED = "123e4567-e89b-42d3-a456-426614174000"
 CONFIG = f'version = "1.0"\n[project]\nname = "shop"\nid = "{SHARED}"\n'
 
 
+NAMELESS = 'version = "1.0"\n[project]\nname = "shop"\n'
+
+
 class Machine:
     """The parts that know ids, put together as the daemon has them, on a store that outlives them."""
 
@@ -260,6 +263,160 @@ async def test_a_directory_that_becomes_a_repository_stays_the_project_it_was(ba
         place = await world.at(top)
 
         assert (owner(place).project_id, place.warnings) == (SHARED, ())
+
+
+async def test_a_directory_without_an_id_keeps_the_one_it_had_as_it_becomes_a_repository(base: Path) -> None:
+    top = base / "plain"
+    top.mkdir()
+    write_config(top, NAMELESS)
+    async with machine(base) as world:
+        before = await world.id_at(top)
+
+        git(top, "init")
+
+        assert await world.id_at(top) == before
+
+
+# Another one at the same path
+
+
+@pytest.mark.parametrize("is_new_seen_first", [True, False])
+async def test_another_repository_at_the_same_path_is_another_project(
+    base: Path, shop: Path, is_new_seen_first: bool
+) -> None:
+    async with machine(base) as world:
+        await world.at(shop)
+        shop.rename(base / "moved")
+        shop.mkdir()
+        git(shop, "init")
+
+        for top in (shop, base / "moved") if is_new_seen_first else (base / "moved", shop):
+            await world.at(top)
+
+        new, true = await world.at(shop), await world.at(base / "moved")
+        assert (owner(new).name, new.warnings) == ("shop", ())
+        assert owner(new).project_id != SHARED
+        assert (owner(true).project_id, true.warnings) == (SHARED, ())
+
+    async with machine(base) as after:
+        assert await after.id_at(shop) != SHARED
+        assert await after.id_at(base / "moved") == SHARED
+
+
+async def test_a_new_clone_at_the_same_path_that_claims_the_id_has_it(base: Path, shop: Path, copy: Path) -> None:
+    async with machine(base) as world:
+        await world.at(shop)
+        shutil.move(shop, base / "away")
+        copy.rename(shop)
+        shutil.rmtree(base / "away")
+
+        assert await world.id_at(shop) == SHARED
+
+
+# Parts of a repository
+
+
+@pytest.fixture
+def part(shop: Path) -> Path:
+    """A project below the root of `shop`, whose config is committed on `main`."""
+    part = shop / "pkg/part"
+    part.mkdir(parents=True)
+    write_config(part, CONFIG.replace("4000", "4999"))
+    commit(shop, "have a part")
+    return part
+
+
+PART = SHARED.replace("4000", "4999")
+
+
+async def test_a_part_seen_in_a_worktree_first_keeps_its_id_when_that_is_removed(base: Path, part: Path) -> None:
+    git(base / "shop", "worktree", "add", "../fix", "-b", "fix")
+    git(base, "clone", "shop", "copy")
+    async with machine(base) as world:
+        assert await world.id_at(base / "fix/pkg/part") == PART
+        git(base / "shop", "worktree", "remove", "../fix")
+
+        assert await world.id_at(base / "copy/pkg/part") != PART
+        assert (await world.at(part)).warnings == ()
+
+        git(base / "shop", "checkout", "old")
+        assert await world.id_at(base / "copy/pkg/part") != PART
+
+
+async def test_a_part_that_a_branch_is_without_keeps_its_id_until_the_repository_is_gone(
+    base: Path, part: Path
+) -> None:
+    git(base, "clone", "shop", "copy")
+    async with machine(base) as world:
+        await world.at(part)
+        git(base / "shop", "checkout", "old")
+        assert await world.id_at(base / "copy/pkg/part") != PART
+
+        shutil.rmtree(base / "shop")
+        assert await world.id_at(base / "copy/pkg/part") == PART
+
+
+async def test_the_submodules_of_two_worktrees_are_one_project(base: Path, shop: Path) -> None:
+    outer = base / "outer"
+    outer.mkdir()
+    git(outer, "init")
+    git(outer, "-c", "protocol.file.allow=always", "submodule", "add", "../shop", "sub")
+    commit(outer, "have a submodule")
+    git(outer, "worktree", "add", "../wt")
+    git(base / "wt", "-c", "protocol.file.allow=always", "submodule", "update", "--init")
+    async with machine(base) as world:
+        for place in [await world.at(outer / "sub"), await world.at(base / "wt/sub")]:
+            assert (owner(place).project_id, place.warnings) == (SHARED, ())
+
+
+# `.git` files made by hand
+
+
+async def test_who_names_a_worktree_that_is_gone_does_not_become_its_project(base: Path, shop: Path) -> None:
+    git(shop, "worktree", "add", "../fix")
+    shutil.rmtree(base / "fix")
+    evil = base / "evil"
+    evil.mkdir()
+    (evil / ".git").write_text("gitdir: ../shop/.git/worktrees/fix\n")
+    async with machine(base) as world:
+        await world.at(shop)
+
+        place = await world.at(evil)
+        assert (owner(place).name, owner(place).worktree_of) == ("evil", None)
+        assert owner(place).project_id != SHARED
+
+
+@pytest.mark.parametrize("named", ["future/.git", "future/.git/worktrees/x"])
+async def test_who_names_a_repository_to_come_does_not_give_it_an_id(base: Path, named: str) -> None:
+    evil, future = base / "evil", base / "future"
+    evil.mkdir()
+    write_config(evil)
+    (evil / ".git").write_text(f"gitdir: {base}/{named}\n")
+    async with machine(base) as world:
+        assert await world.id_at(evil) == SHARED
+        future.mkdir()
+        git(future, "init")
+
+        assert await world.id_at(future) != SHARED
+        assert await world.id_at(evil) == SHARED
+
+
+async def test_of_two_that_name_a_separate_git_directory_the_first_one_has_it(base: Path, shop: Path) -> None:
+    git(base, "clone", f"--separate-git-dir={base}/kept.git", "shop", "app")
+    evil = base / "evil"
+    evil.mkdir()
+    (evil / ".git").write_text("gitdir: ../kept.git\n")
+    async with machine(base, remembers_at_once=True) as world:
+        assert await world.id_at(base / "app") == SHARED
+
+        for _ in range(2):
+            place = await world.at(evil)
+            assert (owner(place).name, len(place.warnings)) == ("evil", 1)
+            assert owner(place).project_id != SHARED
+        assert (await world.at(base / "app")).warnings == ()
+
+        (base / "app").rename(base / "moved")
+        assert (await world.at(base / "moved")).warnings == ()
 
 
 # What is remembered

@@ -25,6 +25,7 @@ import anyio
 import click
 import pytest
 from mcp.client.subscriptions import ResourceUpdated
+from mcp.shared.exceptions import MCPDeprecationWarning
 from readme_document import ROOT, Block, code, codes, find, inline_code, links, section_text, shown, unclaimed
 from readme_user import (
     HANDSHAKE,
@@ -38,6 +39,7 @@ from readme_user import (
     text_of,
     where,
 )
+from test_subscriptions import Heard
 
 import workroot
 from workroot import rendezvous
@@ -340,7 +342,10 @@ async def test_a_value_that_was_not_filled_in_says_nothing(reader: User) -> None
     async with reader.client(shop, "--directory", "${workspaceFolder}") as client:
         answer = await ask(client, "get_working_directory")
 
-    assert (answer["working_directory"], answer["warnings"]) == (str(shop), [])
+    assert answer["working_directory"] == str(shop)
+    assert answer["warnings"] == [
+        "passed over: ${workspaceFolder} (connector, --directory): was not expanded by the client"
+    ]
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -362,7 +367,7 @@ async def test_roots_in_several_projects_are_ambiguous_but_for_two_clients(reade
 async def test_a_pin_follows_its_client_or_becomes_stale(reader: User, era: str) -> None:
     first, second, against = (reader.directory(f"{name}-{era}") for name in ("first", "second", "against"))
     roots = [first]
-    async with reader.client(reader.home, "--no-default-session", roots=roots, era=era) as client:
+    async with reader.client(reader.home, roots=roots, era=era) as client:
         agreed, other = [
             {"session_id": (await ask(client, "set_working_directory", directory=str(each)))["session_id"]}
             for each in (first, against)
@@ -1102,6 +1107,43 @@ def test_older_http_clients_have_to_begin_anew_after_a_restart(user: User) -> No
     user.serve(WORKROOT_HTTP="1")
 
     assert post("ping", {}, **{"Mcp-Session-Id": session}).status == 404
+
+
+async def test_older_clients_have_to_subscribe_anew_after_the_daemon_was_killed(user: User) -> None:
+    shop, bank = user.project(), user.project("bank")
+    heard = Heard()
+
+    async with user.client(shop, era=HANDSHAKE, heard=heard) as older, user.client(shop) as newer:
+        session = (await ask(newer, "set_working_directory", directory=str(shop)))["session_id"]
+        uri = f"workroot://sessions/{session}"
+        with pytest.warns(MCPDeprecationWarning):
+            await older.subscribe_resource(uri)
+        async with newer.listen(resource_subscriptions=[uri]) as subscription:
+            os.kill(user.json("status")["pid"], signal.SIGKILL)
+            with anyio.fail_after(10):
+                await anext(subscription)  # it may have missed something meanwhile
+            await ask(older, "get_working_directory")
+            await ask(newer, "set_working_directory", directory=str(bank), session_id=session)
+            with anyio.fail_after(10):
+                told = await anext(subscription)
+            with pytest.warns(MCPDeprecationWarning):
+                await older.subscribe_resource(uri)
+            await ask(newer, "set_working_directory", directory=str(shop), session_id=session)
+            assert await heard.next() == uri
+
+    assert isinstance(told, ResourceUpdated)
+    assert heard.waiting() == 0, "it did not hear of the move before"
+    heard.close()
+
+
+async def test_a_listen_stream_ends_when_the_daemon_is_stopped(user: User) -> None:
+    async with (
+        user.client(user.project()) as client,
+        client.listen(resource_subscriptions=["workroot://projects"]) as subscription,
+    ):
+        user.run("stop")
+        with anyio.fail_after(10):
+            assert [event async for event in subscription] == []
 
 
 # Development

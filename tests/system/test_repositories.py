@@ -144,10 +144,16 @@ def test_a_submodule_within_a_worktree_and_one_within_a_submodule_are_projects(
     for root, kept in [
         (outer / "mid", outer / ".git/modules/mid"),
         (outer / "mid/in", outer / ".git/modules/mid/modules/in"),
-        (base / "feature/mid", outer / ".git/worktrees/feature/modules/mid"),
+        (base / "feature/mid", outer / ".git/modules/mid"),
+        (base / "feature/mid/in", outer / ".git/modules/mid/modules/in"),
     ]:
         assert owner(finder.find_now(str(root))).root == str(root)
         assert common_directory(finder, root) == str(kept)
+    assert owner(finder.find_now(f"{base}/feature/mid")).worktree_of == str(outer / "mid")
+    assert owner(finder.find_now(f"{outer}/mid")).worktree_of is None
+
+    (outer / "mid/.git").unlink()
+    assert owner(finder.find_now(f"{base}/feature/mid")).worktree_of is None
 
 
 def test_a_submodule_whose_worktree_is_said_in_a_config_of_its_own_is_found(base: Path, finder: ProjectFinder) -> None:
@@ -174,16 +180,42 @@ def test_a_worktree_leads_to_its_repository_however_git_writes_it(base: Path, fi
     assert owner(finder.find_now(f"{base}/feature")).worktree_of == str(repository)
 
 
-def test_a_moved_worktree_keeps_its_id(base: Path, finder: ProjectFinder) -> None:
+def test_a_moved_worktree_is_a_project_by_itself_until_its_repository_knows(base: Path, finder: ProjectFinder) -> None:
     repository = make_git_repository(base / "repo")
     git(repository, "worktree", "add", str(base / "feature"))
     before = owner(finder.find_now(f"{base}/feature"))
 
     (base / "feature").rename(base / "moved")
+    assert_is_by_itself(finder, base / "moved")
+    (base / "feature").mkdir()  # something else, without a repository, is now where it was
+    assert_is_by_itself(finder, base / "moved")
+
+    git(base / "moved", "worktree", "repair")
     assert owner(finder.find_now(f"{base}/moved")).project_id == before.project_id
 
-    (base / "feature").mkdir()  # something else, without a repository, is now where it was
-    assert owner(finder.find_now(f"{base}/moved")).project_id == before.project_id
+
+def test_a_submodule_of_a_worktree_is_by_itself_where_the_main_checkout_has_none(
+    base: Path, finder: ProjectFinder
+) -> None:
+    library = make_git_repository(base / "library")
+    repository = make_git_repository(base / "repo")
+    git(repository, "submodule", "add", str(library), "lib")
+    git(repository, "commit", "-m", "with a submodule")
+    git(repository, "worktree", "add", str(base / "feature"))
+    git(base / "feature", "submodule", "update", "--init")
+    shutil.rmtree(repository / ".git/modules")
+
+    kept = repository / ".git/worktrees/feature/modules/lib"
+    assert common_directory(finder, base / "feature/lib") == str(kept)
+
+
+def test_a_submodule_s_directory_whose_checkout_is_gone_cannot_be_claimed(base: Path, finder: ProjectFinder) -> None:
+    library = make_git_repository(base / "library")
+    repository = make_git_repository(base / "repo")
+    git(repository, "submodule", "add", str(library), "lib")
+    shutil.rmtree(repository / "lib")
+
+    assert_is_by_itself(finder, make_git_file(base / "evil", f"{repository}/.git/modules/lib"))
 
 
 def test_a_copied_worktree_is_a_project_by_itself(base: Path, finder: ProjectFinder) -> None:

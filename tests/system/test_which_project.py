@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import anyio
 import httpx2
 import pytest
 from mcp import Client
@@ -132,7 +133,7 @@ def test_a_search_ends_for_the_reasons_of_the_table(home: Home) -> None:
 async def test_a_handle_names_the_session_wherever_it_stands(shared: Home, era: str) -> None:
     one, two, start = (shared.repository(f"{name}-{era}") for name in ("handle-one", "handle-two", "handle-start"))
 
-    async with shared.open_client(era, start, "--no-default-session") as client:
+    async with shared.open_client(era, start) as client:
         first, second = [
             (await answer_of(client, "set_working_directory", directory=str(each)))["session_id"] for each in (one, two)
         ]
@@ -170,15 +171,17 @@ async def test_a_handle_names_the_session_wherever_it_stands(shared: Home, era: 
 )
 async def test_a_conversation_stands_for_a_session(shared: Home, era: str, name: str, key: str) -> None:
     assert key in inline_code(PAGE)
-    directory = shared.repository(f"conversation-{key}-{era}")
+    directory, start = (shared.repository(f"{part}-{key}-{era}") for part in ("conversation", "before"))
 
     async with shared.open_client(era, name=name) as client:
-        await answer_of(client, "set_working_directory", meta={key: f"1 {era}"}, directory=str(directory))
+        opened = await answer_of(client, "set_working_directory", meta={key: f"1 {era}"}, directory=str(start))
+        moved = await answer_of(client, "set_working_directory", meta={key: f"1 {era}"}, directory=str(directory))
         other = await answer_of(client, "get_working_directory", meta={key: f"2 {era}"})
     async with shared.open_client(era, name=name) as client:
         goes_on = await answer_of(client, "get_working_directory", meta={key: f"1 {era}"})
 
     assert goes_on["working_directory"] == str(directory)
+    assert goes_on["session_id"] == moved["session_id"] == opened["session_id"]
     assert other["working_directory"] is None
 
 
@@ -200,6 +203,30 @@ async def test_a_connection_has_a_default_session_only_in_the_older_era(
     assert result.structured_content is not None
     assert result.structured_content["working_directory"] == (str(directory) if has_one else None)
     assert resolution(result)["is_default_session"] is has_one
+
+
+@takes(WHERE, 3)
+@pytest.mark.parametrize("is_passed", [False, True])
+async def test_a_default_session_moves_until_somebody_has_passed_its_handle(shared: Home, is_passed: bool) -> None:
+    one, two = shared.repository(f"default-one-{is_passed}"), shared.repository(f"default-two-{is_passed}")
+
+    async with shared.open_client(LEGACY) as client:
+        first = await answer_of(client, "set_working_directory", directory=str(one))
+        if is_passed:
+            await answer_of(client, "get_working_directory", session_id=first["session_id"])
+        result = await client.call_tool("set_working_directory", {"directory": str(two)})
+        default = await answer_of(client, "get_working_directory")
+        by_handle = await answer_of(client, "get_working_directory", session_id=first["session_id"])
+
+    assert result.structured_content is not None
+    assert default["session_id"] == result.structured_content["session_id"]
+    assert (default["session_id"] != first["session_id"]) is is_passed
+    assert default["working_directory"] == str(two)
+    assert by_handle["working_directory"] == str(one if is_passed else two)
+    assert first["previous"] is None
+    assert result.structured_content["previous"]["working_directory"] == str(one)
+    assert resolution(result)["previous"] == result.structured_content["previous"]
+    assert f"{AS_DEFAULT} Note: {BECAME_DEFAULT}; before, it worked in {one}" in text_of(result)
 
 
 @takes(WHERE, 4)
@@ -230,6 +257,22 @@ async def test_an_argument_is_taken_at_its_word(shared: Home, era: str) -> None:
         missing = await error_of(client, "get_working_directory", directory="/does/not/exist")
 
     assert missing.splitlines()[0] == "Directory does not exist: /does/not/exist"
+
+
+@takes(WHERE, 5)
+@eras
+async def test_to_ask_about_a_directory_changes_nothing(home: Home, era: str) -> None:
+    start, asked = home.repository("start"), home.repository("asked")
+
+    async with home.open_client(era, start) as client:
+        answer = await answer_of(client, "get_working_directory", directory=str(asked))
+        now = await answer_of(client, "get_working_directory")
+        known = await answer_of(client, "list_projects")
+
+    assert (answer["working_directory"], answer["project_info"]["root"]) == (str(asked), str(asked))
+    assert now["working_directory"] == str(start)
+    assert [each["root"] for each in known["projects"]] == [str(start)]
+    assert home.sessions() == {}
 
 
 @takes(WHERE, 5)
@@ -287,6 +330,51 @@ async def test_a_pin_holds_follows_or_becomes_stale(shared: Home, era: str) -> N
         assert (await ask(against))[:2] == (str(three), "decided")
         window.folders = [two.as_uri()]
         assert (await ask(against))[0] == str(two), "since it agreed, it follows"
+
+
+@takes(WHERE, 6)
+@eras
+async def test_a_pin_follows_only_to_what_is_new_and_in_one_project(shared: Home, era: str) -> None:
+    one, two, three, four = (shared.repository(f"new-{number}-{era}") for number in ("one", "two", "three", "four"))
+    window = Window([one.as_uri(), two.as_uri()])
+
+    async with shared.open_client(era, shared.directory(f"new-start-{era}"), roots=window) as client:
+        session = (await answer_of(client, "set_working_directory", directory=str(two)))["session_id"]
+        said = []
+        for folders in ([two, three], [one], [three, four], [one, three]):
+            window.folders = [each.as_uri() for each in folders]
+            result = await client.call_tool("get_working_directory", {"session_id": session})
+            assert result.structured_content is not None
+            said.append((result.structured_content["working_directory"], resolution(result)["outcome"]))
+
+    beside, was_there_before, several, one_is_new = said
+    assert beside == (str(two), "decided")
+    assert was_there_before == several == (None, "stale")
+    assert one_is_new == (str(three), "decided")
+
+
+@takes(WHERE, 6)
+@eras
+async def test_to_agree_is_to_mean_the_same_project(shared: Home, era: str) -> None:
+    outer, later = shared.repository(f"outer-{era}"), shared.repository(f"later-{era}")
+    above = shared.directory(f"above-{era}")
+    nested = shared.configured(f"outer-{era}/nested", name="Nested", project_id="")
+    config = nested / ".workroot" / "config.toml"
+    config.write_text(config.read_text().replace('id = ""\n', ""))
+    window = Window([])
+    cases = {
+        nested: (outer, None),
+        shared.directory(f"outer-{era}/src"): (outer, str(later)),
+        shared.directory(f"above-{era}/below"): (above, str(later)),
+    }
+
+    async with shared.open_client(era, shared.directory(f"agree-start-{era}"), roots=window) as client:
+        for pinned, (named, follows_to) in cases.items():
+            window.folders = [named.as_uri()]
+            session = (await answer_of(client, "set_working_directory", directory=str(pinned)))["session_id"]
+            window.folders = [later.as_uri()]
+            answer = await answer_of(client, "get_working_directory", session_id=session)
+            assert answer["working_directory"] == follows_to, pinned
 
 
 @takes(WHERE, 6)
@@ -351,6 +439,32 @@ async def test_of_what_the_connector_of_a_shared_process_saw_only_the_option_cou
         answer = await answer_of(client, "get_working_directory")
 
     assert (answer["working_directory"], answer["source"], answer["authority"]) == (str(named), "connector", "user")
+
+
+@takes(WHERE, 9)
+@eras
+async def test_a_relative_option_begins_where_the_connector_runs(shared: Home, era: str) -> None:
+    inner = shared.directory(f"relative-{era}/inner")
+
+    async with shared.open_client(era, inner.parent, "--directory", "inner") as client:
+        answer = await answer_of(client, "get_working_directory")
+
+    assert (answer["working_directory"], answer["authority"]) == (str(inner), "user")
+
+
+@takes(WHERE, 5)
+async def test_an_unknown_project_nested_in_a_known_one_is_not_known() -> None:
+    with open_home(WORKROOT_MODEL_MAY_MOVE="known") as home:
+        known = home.repository("known")
+        async with home.open_client(MODERN, known) as client:
+            await answer_of(client, "get_working_directory")
+        nested, plain = home.repository("known/nested"), home.directory("known/plain")
+        async with home.open_client(MODERN) as client:
+            refused = await client.call_tool("set_working_directory", {"directory": str(nested)})
+            inside = await answer_of(client, "set_working_directory", directory=str(plain))
+
+    assert code_of(refused) == "move_refused"
+    assert inside["working_directory"] == str(plain)
 
 
 @takes(WHERE, 10)
@@ -419,7 +533,8 @@ async def test_who_is_nowhere_is_told_so_with_five_recent_projects(is_withheld: 
     with open_home(WORKROOT_SHOW_RECENT_PROJECTS=str(not is_withheld)) as home:
         async with home.open_client(MODERN) as client:
             for number in range(6):
-                await answer_of(client, "get_working_directory", directory=str(home.repository(f"recent-{number}")))
+                meta = {"workroot/directory": str(home.repository(f"recent-{number}"))}
+                await answer_of(client, "get_working_directory", meta=meta)
             result = await client.call_tool("get_working_directory", {})
 
     answer = result.structured_content
@@ -440,7 +555,6 @@ async def test_what_is_passed_over_is_listed_with_the_reason(shared: Home, era: 
         "file:///does/not/exist": "Directory does not exist",
         file.as_uri(): "Path is not a directory",
         "https://example.org/": "is not the file: URI of a directory here",
-        "file:///work/${workspaceFolder}": "was not expanded by the client",
         Path(home).as_uri(): "the home directory says nothing about a project",
         "file:///": "a system directory says nothing about a project",
         "file:///usr": "a system directory says nothing about a project",
@@ -457,6 +571,46 @@ async def test_what_is_passed_over_is_listed_with_the_reason(shared: Home, era: 
 
 
 @eras
+async def test_what_is_not_filled_in_is_passed_over_where_people_write_it(shared: Home, era: str) -> None:
+    strange, start = shared.repository(f"strange-${{name}}-{era}"), shared.repository(f"filled-{era}")
+
+    async with shared.open_client(era, start, "--directory", str(strange)) as client:
+        by_connector = await answer_of(client, "get_working_directory")
+        by_meta = await answer_of(client, "get_working_directory", meta={"workroot/directory": str(strange)})
+
+    assert by_connector["working_directory"] == str(start)
+    assert by_connector["warnings"] == [
+        f"passed over: {strange} (connector, --directory): was not expanded by the client"
+    ]
+    assert by_meta["working_directory"] == str(strange)
+
+
+@eras
+async def test_what_was_sent_on_purpose_and_passed_over_is_a_warning(shared: Home, era: str) -> None:
+    window, start = Window(["file:///usr", "file:///gone"]), shared.repository(f"purpose-{era}")
+    meta = {"workroot/directory": "/nowhere"}
+
+    async with shared.open_client(era, start, "--directory", "/gone", roots=window) as client:
+        result = await client.call_tool("get_working_directory", {}, meta=meta)  # type: ignore[arg-type] # any keys are allowed
+        asked = await answer_of(client, "get_working_directory", meta=meta, directory=str(start))
+    async with shared.open_client(era, Path(shared.environment["HOME"])) as client:
+        by_chance = await answer_of(client, "get_working_directory")
+
+    assert result.structured_content is not None
+    assert result.structured_content["working_directory"] == str(start)
+    expected = [
+        "passed over: /nowhere (meta, workroot/directory): Directory does not exist",
+        "passed over: /usr (roots, root 1): a system directory says nothing about a project",
+        "passed over: /gone (roots, root 2): Directory does not exist",
+        "passed over: 1 more; `workroot why --last` shows all",
+    ]
+    assert result.structured_content["warnings"] == resolution(result)["warnings"] == expected
+    assert text_of(result).splitlines()[2:] == [f"Note: {'; '.join(expected)}"]
+    assert asked["warnings"] == []
+    assert by_chance["warnings"] == ["no sign names a directory"]
+
+
+@eras
 async def test_a_directory_above_several_known_projects_is_ambiguous(home: Home, era: str) -> None:
     for name in ("all/one", "all/two"):
         home.configured(name, name=name, project_id=SHOP_ID.replace("5b", f"{ord(name[4]):x}"))
@@ -464,13 +618,84 @@ async def test_a_directory_above_several_known_projects_is_ambiguous(home: Home,
 
     async with home.open_client(era, above) as client:
         for name in ("one", "two"):
-            await answer_of(client, "get_working_directory", directory=str(above / name))
-        result = await client.call_tool("get_working_directory", {})
+            await answer_of(client, "get_working_directory", meta={"workroot/directory": str(above / name)})
+        results = [
+            await client.call_tool("get_working_directory", arguments) for arguments in ({}, {"directory": str(above)})
+        ]
 
-    answer = result.structured_content
-    assert answer is not None
-    assert (answer["working_directory"], resolution(result)["outcome"]) == (str(above), "ambiguous")
-    assert {each["directory"] for each in answer["alternatives"]} == {str(above / "one"), str(above / "two")}
+    for result in results:
+        answer = result.structured_content
+        assert answer is not None
+        assert (answer["working_directory"], resolution(result)["outcome"]) == (str(above), "ambiguous")
+        assert {each["directory"] for each in answer["alternatives"]} == {str(above / "one"), str(above / "two")}
+        assert resolution(result)["alternatives"] == answer["alternatives"]
+
+
+# What an answer says
+
+
+@eras
+async def test_the_third_line_has_the_session_and_the_notes(shared: Home, era: str) -> None:
+    one, two, three = (shared.repository(f"line-{number}-{era}") for number in ("one", "two", "three"))
+    window = Window([one.as_uri()])
+
+    async with shared.open_client(era, two, roots=window) as client:
+        session = (await answer_of(client, "set_working_directory", directory=str(two)))["session_id"]
+        arguments = {"directory": str(three), "session_id": session}
+        moved = text_of(await client.call_tool("set_working_directory", arguments))
+        window.folders = [shared.repository(f"line-four-{era}").as_uri(), "file:///usr"]
+        nowhere = text_of(await client.call_tool("get_working_directory", {"session_id": session}))
+
+    rivals = f"roots (root 1) names {one}; connector (working directory) names {two}"
+    assert moved.splitlines()[2:] == [f"Session: {session} {BY_HANDLE} Note: before, it worked in {two}; {rivals}"]
+    passed_over = "passed over: /usr (roots, root 2): a system directory says nothing about a project"
+    assert nowhere.startswith("Working directory: unknown (")
+    assert nowhere.splitlines()[2:] == [f"Session: {session} {BY_HANDLE} Note: {passed_over}"]
+
+
+@pytest.mark.parametrize("change", ["another id", "deleted"])
+async def test_a_session_that_is_in_another_project_is_told_so_once(home: Home, change: str) -> None:
+    shop = home.configured("shop", name="Shop", project_id=SHOP_ID)
+    config = shop / ".workroot" / "config.toml"
+    another = SHOP_ID.replace("5b", "6c")
+
+    async with home.open_client(MODERN, shop) as client:
+        session = (await answer_of(client, "set_working_directory", directory=str(shop)))["session_id"]
+        async with client.listen(resource_subscriptions=[f"workroot://sessions/{session}"]) as subscription:
+            if change == "deleted":
+                config.unlink()
+            else:
+                config.write_text(config.read_text().replace(SHOP_ID, another))
+            with anyio.fail_after(DEADLINE_SECONDS):
+                await anext(subscription)
+        first, second = [await answer_of(client, "get_working_directory", session_id=session) for _ in range(2)]
+
+    [documented] = [each for each in inline_code(PAGE) if each.startswith("DIR was in project")]
+    assert first["warnings"] == [documented.replace("DIR", str(shop)).replace("NAME", "Shop")]
+    assert first["previous"] == {"working_directory": str(shop), "project_id": SHOP_ID}
+    assert (first["project_info"] and first["project_info"]["id"]) == (None if change == "deleted" else another)
+    assert first["project_info"] == second["project_info"]
+    assert (second["warnings"], second["previous"]) == ([], None)
+
+
+@eras
+async def test_an_error_says_the_next_call_and_the_candidates(home: Home, era: str) -> None:
+    shop = home.configured("shop", name="Shop", project_id=SHOP_ID)
+
+    async with home.open_client(era, shop) as client:
+        await answer_of(client, "get_working_directory")
+        unknown = await client.call_tool("set_working_directory", {"project": "Bank"})
+        missing = await client.call_tool("get_working_directory", {"directory": "/does/not/exist"})
+
+    for result in (unknown, missing):
+        assert result.meta is not None
+        error = result.meta["workroot/error"]
+        assert list(error) == ["code", "message", "next", "candidates"]
+        assert text_of(result).startswith(error["message"])
+    assert unknown.meta is not None
+    assert unknown.meta["workroot/error"]["candidates"] == [{"directory": str(shop), "name": "Shop", "id": SHOP_ID}]
+    assert missing.meta is not None
+    assert text_of(missing).splitlines()[1:] == [f"Next: {missing.meta['workroot/error']['next']}."]
 
 
 # Which project owns a directory
@@ -484,6 +709,7 @@ async def test_a_path_has_to_lead_to_a_directory(shared: Home, era: str) -> None
     (link := shop.with_name(f"link-{era}")).symlink_to(shop)
     rows = find("table", OWNER, 2, document=PAGE).rows
     paths = ["code/shop", str(shop / "nothing"), str(shop / "notes.txt"), f"{shop}\0", "/".ljust(4096, "d")]
+    paths.append(str(shop) + f"/../{shop.name}" * 128)
 
     async with shared.open_client(era) as client:
         for path, (_, problem) in zip(paths, rows, strict=True):
@@ -602,7 +828,10 @@ async def test_projects_are_told_apart_by_id_not_by_name(home: Home, era: str) -
         config.write_text(config.read_text().replace('id = ""\n', ""))
 
     async with home.open_client(era, one) as client:
-        answers = [await answer_of(client, "get_working_directory", directory=str(each)) for each in (one, two)]
+        answers = [
+            await answer_of(client, "get_working_directory", meta={"workroot/directory": str(each)})
+            for each in (one, two)
+        ]
         ids = [answer["project_info"]["id"] for answer in answers]
         ambiguous = await client.call_tool("set_working_directory", {"project": "Shop"})
         by_id = await answer_of(client, "set_working_directory", project=ids[1])
@@ -612,6 +841,24 @@ async def test_projects_are_told_apart_by_id_not_by_name(home: Home, era: str) -
     assert code_of(ambiguous) == "unknown_project"
     assert all(str(each) in text_of(ambiguous) for each in (one, two))
     assert (by_id["working_directory"], by_root["working_directory"]) == (str(two), str(one))
+
+
+@takes(OWNER, 9)
+@eras
+async def test_a_project_is_named_by_any_path_in_it(home: Home, era: str) -> None:
+    start, shop = home.repository("start"), home.repository("shop")
+    (inner := shop / "src").mkdir()
+
+    async with home.open_client(era, start) as client:
+        entered = await answer_of(client, "set_working_directory", project=str(inner))
+        by_name = await answer_of(client, "set_working_directory", project="shop")
+        in_none = await client.call_tool("set_working_directory", {"project": str(home.directory("nobodys"))})
+        (shop / ".workroot").mkdir()
+        (shop / ".workroot" / "config.toml").write_text('version = "1.0"\nproject = { name = "Another" }\n')
+        is_another = await client.call_tool("set_working_directory", {"project": "shop"})
+
+    assert entered["working_directory"] == by_name["working_directory"] == str(shop)
+    assert code_of(in_none) == code_of(is_another) == "unknown_project"
 
 
 @takes(OWNER, 10)
@@ -627,6 +874,7 @@ async def test_auto_switch_off_leaves_those_who_arrive_in_no_project(home: Home,
         stays = await answer_of(client, "get_working_directory", session_id=session)
 
     assert (arrived["working_directory"], arrived["project_info"]) == (str(shop), None)
+    assert what_is_said == str(shop)
     assert entered["project_info"]["id"] == stays["project_info"]["id"] == SHOP_ID
 
 

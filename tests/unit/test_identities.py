@@ -9,10 +9,11 @@ import pytest
 
 from workroot.core.discovery import Finding, FoundConfig
 from workroot.core.identities import Identities, joined_ids
-from workroot.core.placing import key_of, place_of, project_of, rivals_of, still_stands_by
+from workroot.core.placing import paths_to_ask, place_of, project_of, rivals_of
 from workroot.core.projects import (
     ConfigProblem,
     Directory,
+    DirectoryNode,
     KnownId,
     Place,
     ProjectConfig,
@@ -21,6 +22,7 @@ from workroot.core.projects import (
     Repository,
     StopReason,
 )
+from workroot.core.standing import key_of, roots_to_ask, still_stands_by
 
 NAMESPACE = UUID("6f1d6a3e-52a4-4b0c-9a53-0e6f0c1de111")
 SHARED = ProjectId("123e4567-e89b-42d3-a456-426614174000")
@@ -44,6 +46,7 @@ def found(
     content: ProjectConfig | ConfigProblem | None = None,
     *,
     within: Repository | None = None,
+    node: DirectoryNode | None = None,
 ) -> Finding:
     """Return what is seen at *root*: its config, and the repository that it is in, if it is in one."""
     config = (
@@ -56,12 +59,19 @@ def found(
         stopped_at=Directory(root),
         config=config,
         repository=within,
+        root_node=node,
     )
 
 
-def clone(root: str, content: ProjectConfig | ConfigProblem | None = SHOP, *, main: str | None = None) -> Finding:
-    """Return what is seen at the top of a repository."""
-    return found(root, content, within=repository(root, main=main))
+def clone(
+    root: str,
+    content: ProjectConfig | ConfigProblem | None = SHOP,
+    *,
+    main: str | None = None,
+    node: DirectoryNode | None = None,
+) -> Finding:
+    """Return what is seen at the top of a repository; *node* is its common directory's."""
+    return found(root, content, within=replace(repository(root, main=main), node=node))
 
 
 def local_id(key: ProjectKey) -> str:
@@ -70,8 +80,15 @@ def local_id(key: ProjectKey) -> str:
 
 
 def look(finding: Finding, identities: Identities, *gone: str) -> Place:
-    """Return the answer for a finding; the holders whose roots are named are gone."""
-    return place_of(finding, finding.directory, NAMESPACE, identities, lambda known: known.root not in gone)
+    """Return the answer for a finding; the holders whose roots are named are gone, and so are the paths."""
+    return place_of(
+        finding,
+        finding.directory,
+        NAMESPACE,
+        identities,
+        lambda known: known.root not in gone,
+        is_there=lambda path: path not in gone,
+    )
 
 
 def act(finding: Finding, identities: Identities, *gone: str) -> Place:
@@ -90,6 +107,9 @@ def id_of(place: Place) -> str | None:
 A, B = "/work/a", "/work/b"
 KEY_A, KEY_B = ProjectKey("/work/a/.git", ""), ProjectKey("/work/b/.git", "")
 KNOWN_A = KnownId(key=KEY_A, project_id=SHARED, name="shop", root=Directory(A))
+NODE, REMOUNTED, ANOTHER = DirectoryNode(1, 7), DirectoryNode(2, 7), DirectoryNode(1, 8)
+PLAIN_A = replace(KNOWN_A, key=ProjectKey("", A), node=NODE)
+WEB = replace(KNOWN_A, key=ProjectKey("/work/a/.git", "web"), root=Directory(f"{A}/web"))
 
 
 # What a project is known by
@@ -295,29 +315,38 @@ def test_one_in_conflict_that_is_given_another_id_has_that() -> None:
 @pytest.mark.parametrize(
     ("known", "seen", "is_repository_there", "stands"),
     [
-        pytest.param(KNOWN_A, clone(A), True, True, id="as before"),
-        pytest.param(KNOWN_A, clone(A, None), True, True, id="its config is missing"),
-        pytest.param(KNOWN_A, clone(A, BROKEN), True, True, id="its config is broken"),
-        pytest.param(KNOWN_A, clone(A, NAMELESS), True, True, id="its config claims none"),
-        pytest.param(KNOWN_A, clone(A, replace(SHOP, project_id=OTHER)), True, False, id="it claims another"),
-        pytest.param(KNOWN_A, None, False, False, id="it is gone"),
-        pytest.param(KNOWN_A, None, True, True, id="a worktree is gone"),
-        pytest.param(KNOWN_A, clone(A, main="/work/c"), False, False, id="another repository is there"),
+        pytest.param(KNOWN_A, [clone(A)], True, True, id="as before"),
+        pytest.param(KNOWN_A, [clone(A, None)], True, True, id="its config is missing"),
+        pytest.param(KNOWN_A, [clone(A, BROKEN)], True, True, id="its config is broken"),
+        pytest.param(KNOWN_A, [clone(A, NAMELESS)], True, True, id="its config claims none"),
+        pytest.param(KNOWN_A, [clone(A, replace(SHOP, project_id=OTHER))], True, False, id="it claims another"),
+        pytest.param(KNOWN_A, [], False, False, id="it is gone"),
+        pytest.param(KNOWN_A, [], True, True, id="a worktree is gone"),
+        pytest.param(KNOWN_A, [clone(A, main="/work/c")], False, False, id="another repository is there"),
         pytest.param(
-            replace(KNOWN_A, key=ProjectKey("", A)), clone(A), False, False, id="its directory is a repository now"
+            replace(KNOWN_A, key=ProjectKey("", A)), [clone(A)], False, False, id="its directory is a repository now"
         ),
-        pytest.param(replace(KNOWN_A, key=ProjectKey("", A)), None, True, False, id="its directory is gone"),
+        pytest.param(replace(KNOWN_A, key=ProjectKey("", A)), [], True, False, id="its directory is gone"),
+        pytest.param(PLAIN_A, [found(A, NAMELESS, node=NODE)], False, True, id="its config claims none any more"),
+        pytest.param(PLAIN_A, [found(A, NAMELESS, node=ANOTHER)], False, False, id="another directory is there"),
+        pytest.param(PLAIN_A, [found(A, SHOP, node=ANOTHER)], False, True, id="another one, which claims the id"),
+        pytest.param(WEB, [clone(A, None)], True, True, id="a branch is without the part of the repository"),
+        pytest.param(WEB, [clone(A, None)], False, False, id="a part of another repository"),
+        pytest.param(WEB, [found(f"{A}/web", SHOP)], False, False, id="a part of no repository any more"),
         pytest.param(
-            replace(KNOWN_A, key=ProjectKey("/work/a/.git", "web"), root=Directory(f"{A}/web")),
-            clone(A, None),
+            WEB,
+            [clone(A, None), found(f"{A}/web", replace(SHOP, project_id=OTHER), within=repository(A))],
             True,
             False,
-            id="a part of a repository is a part no more",
+            id="the part claims another in another checkout",
+        ),
+        pytest.param(
+            KNOWN_A, [found(A, SHOP, within=replace(repository(A), is_gone=True))], False, False, id="only named"
         ),
     ],
 )
 def test_a_project_stands_by_its_id_unless_it_is_gone_or_claims_another(
-    known: KnownId, seen: Finding | None, is_repository_there: bool, stands: bool
+    known: KnownId, seen: list[Finding], is_repository_there: bool, stands: bool
 ) -> None:
     assert still_stands_by(known, seen, is_repository_there=is_repository_there) == stands
 
@@ -414,6 +443,203 @@ def test_the_local_id_of_a_conflict_outlives_a_missing_config() -> None:
     act(clone(B), identities)
 
     assert id_of(look(clone(B, None), identities)) == local_id(KEY_B)
+
+
+# Another one at the same path
+
+
+@pytest.mark.parametrize("content", [None, NAMELESS, BROKEN])
+def test_another_repository_at_the_same_path_inherits_nothing(content: ProjectConfig | ConfigProblem | None) -> None:
+    identities = Identities()
+    act(clone(A, node=NODE), identities)
+
+    place = act(clone(A, content, node=ANOTHER), identities)
+
+    assert id_of(place) == (None if content is BROKEN else local_id(KEY_A))
+    assert place.warnings == ()
+    if content is None:
+        assert place.project is not None
+        assert place.project.name == "a"
+        assert place.known_id == KnownId(
+            key=KEY_A, project_id=ProjectId(local_id(KEY_A)), name="a", root=Directory(A), node=ANOTHER
+        )
+
+
+def test_another_repository_that_claims_the_id_has_it_and_is_known_from_then_on() -> None:
+    identities = Identities()
+    act(clone(A, node=NODE), identities)
+
+    place = act(clone(A, node=ANOTHER), identities)
+
+    assert (id_of(place), place.known_id) == (SHARED, replace(KNOWN_A, node=ANOTHER))
+
+
+@pytest.mark.parametrize(("before", "now"), [(NODE, NODE), (NODE, REMOUNTED), (NODE, None), (None, NODE)])
+def test_a_repository_on_another_device_or_of_unknown_node_is_the_same(
+    before: DirectoryNode | None, now: DirectoryNode | None
+) -> None:
+    identities = Identities()
+    act(clone(A, node=before), identities)
+
+    place = look(clone(A, None, node=now), identities)
+
+    assert id_of(place) == SHARED
+    assert place.known_id == (replace(KNOWN_A, node=NODE) if before is None else None)
+
+
+def test_another_directory_outside_of_repositories_inherits_nothing() -> None:
+    identities = Identities()
+    act(found(A, SHOP, node=NODE), identities)
+
+    assert id_of(look(found(A, NAMELESS, node=NODE), identities)) == SHARED
+    assert id_of(look(found(A, NAMELESS, node=ANOTHER), identities)) == local_id(ProjectKey("", A))
+
+
+def test_numbers_too_large_for_a_store_are_cut() -> None:
+    assert DirectoryNode.seen_as(2**64 - 1, 2**63 + 5) == DirectoryNode(2**63 - 1, 5)
+
+
+# A directory that becomes a repository
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        found(A, NAMELESS, within=repository(A), node=NODE),
+        found(A, NAMELESS, within=repository("/work"), node=NODE),
+    ],
+)
+def test_a_directory_that_becomes_a_repository_or_a_part_of_one_keeps_its_id(finding: Finding) -> None:
+    identities = Identities()
+    before = act(found(A, NAMELESS, node=NODE), identities)
+
+    place = act(finding, identities)
+
+    assert id_of(place) == id_of(before)
+    assert place.known_id is not None
+    assert place.known_id.key == key_of(finding)
+    assert id_of(look(finding, identities)) == id_of(before)
+
+
+def test_another_directory_that_is_a_repository_does_not_get_the_id() -> None:
+    identities = Identities()
+    act(found(A, NAMELESS, node=NODE), identities)
+
+    assert id_of(look(found(A, NAMELESS, within=repository(A), node=ANOTHER), identities)) == local_id(KEY_A)
+
+
+# Where a project lives
+
+
+def test_the_root_is_kept_anew_when_the_old_one_is_gone() -> None:
+    identities = Identities()
+    act(clone("/wt/x", main=A), identities)
+    assert look(clone(A), identities).known_id is None
+
+    assert look(clone(A), identities, "/wt/x").known_id == KNOWN_A
+    assert paths_to_ask(clone(A), identities) == ("/wt/x",)
+    assert paths_to_ask(clone("/wt/x", main=A), identities) == ()
+
+
+def test_a_part_of_a_repository_is_asked_for_in_all_its_checkouts_that_are_known() -> None:
+    identities = Identities()
+    kept = replace(WEB, root=Directory("/wt/x/web"))
+    identities.load([kept, replace(KNOWN_A, root=Directory("/wt/y")), replace(KNOWN_A, key=KEY_B)])
+
+    assert roots_to_ask(kept, identities) == ("/wt/x/web", f"{A}/web", "/wt/y/web")
+    assert roots_to_ask(PLAIN_A, identities) == (A,)
+    bare = replace(KNOWN_A, key=ProjectKey("/work/a.git", ""), root=Directory("/wt/z"))
+    assert roots_to_ask(bare, identities) == ("/wt/z",)
+    top = replace(WEB, key=ProjectKey("//.git", "web"), root=Directory("/web"))
+    identities.put(top)
+    assert roots_to_ask(top, identities) == ("/web",)
+
+
+# Repositories that do not confirm their worktree
+
+
+def naming(root: str, named: Repository, content: ProjectConfig | None = SHOP) -> Finding:
+    """Return what is seen at a level whose `.git` file names a repository that names something that is gone."""
+    return found(root, content, within=replace(repository(root), named=replace(named, root=Directory(root))))
+
+
+def test_a_level_that_only_names_a_repository_is_one_by_itself() -> None:
+    identities = Identities()
+    act(clone(A), identities)
+
+    place = act(naming(B, repository(A), None), identities)
+
+    assert (place.key, id_of(place)) == (KEY_B, local_id(KEY_B))
+
+
+def test_a_level_that_is_known_to_be_a_repositorys_still_is_when_that_names_something_gone() -> None:
+    identities = Identities()
+    act(clone(B, main=A), identities)
+
+    place = look(naming(B, repository(A), None), identities)
+
+    assert (place.key, id_of(place)) == (KEY_A, SHARED)
+
+
+def test_a_level_that_only_names_a_repository_takes_no_id_from_it() -> None:
+    identities = Identities()
+    act(clone(A), identities)
+
+    place = act(naming(B, repository(A)), identities, A)
+
+    assert (id_of(place), place.displaced, len(place.warnings)) == (local_id(KEY_B), (), 1)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_level_of_a_repository_that_is_gone_is_what_it_was_if_that_is_known(is_known: bool) -> None:
+    identities, worktree = Identities(), naming(B, replace(repository(A), is_gone=True), None)
+    if is_known:
+        act(clone(A), identities)
+
+    place = act(worktree, identities, A)
+
+    assert (place.key, id_of(place)) == ((KEY_A, SHARED) if is_known else (KEY_B, local_id(KEY_B)))
+    assert (place.known_id is None) == is_known
+    assert place_of(worktree, B, NAMESPACE).key == KEY_A
+
+
+def test_nothing_is_kept_of_a_repository_that_is_gone() -> None:
+    identities = Identities()
+    act(clone(B, main=A), identities)
+
+    renamed = replace(SHOP, name="renamed", project_id=None)
+    place = look(naming(B, replace(repository(A), is_gone=True), renamed), identities)
+
+    assert (place.key, id_of(place), place.known_id) == (KEY_A, SHARED, None)
+
+
+SILENT = Repository(root=Directory(A), name="a", common_directory=Directory("/gits/a.git"), is_silent=True)
+
+
+def test_of_two_levels_that_name_a_silent_directory_the_one_that_is_known_has_it() -> None:
+    identities, key = Identities(), ProjectKey("/gits/a.git", "")
+    second = found(B, None, within=replace(SILENT, root=Directory(B)))
+    act(found(A, SHOP, within=SILENT), identities)
+    assert paths_to_ask(second, identities) == (f"{A}/.git", A)
+
+    place = look(second, identities)
+
+    assert (place.key, id_of(place)) == (KEY_B, local_id(KEY_B))
+    [warning] = place.warnings
+    assert f"the git directory that {B} names is another checkout's" in warning
+    assert A not in warning
+    assert look(found(A, SHOP, within=SILENT), identities).key == key
+
+
+def test_a_checkout_with_a_silent_directory_that_moved_keeps_its_id() -> None:
+    identities = Identities()
+    act(found(A, SHOP, within=SILENT), identities)
+
+    place = look(found(B, None, within=replace(SILENT, root=Directory(B))), identities, A, f"{A}/.git")
+
+    assert id_of(place) == SHARED
+    assert place.known_id is not None
+    assert place.known_id.root == B
 
 
 # Joining

@@ -48,6 +48,10 @@ def test_the_second_step_makes_room_for_names_and_ids_of_projects(connection: sq
     assert "project_ids" in tables(connection)
     columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(sessions)")}
     assert "project_name" in columns
+    nullable = {
+        name for _, name, _, not_null, *_ in connection.execute("PRAGMA table_info(project_ids)") if not not_null
+    }
+    assert nullable == {"device", "inode"}
 
 
 def test_a_later_step_keeps_what_is_there(connection: sqlite3.Connection) -> None:

@@ -1121,11 +1121,21 @@ async def test_by_handle_that_session_moves(prepared: World, events: list[Event]
     assert (await prepared.manager.resolve(ADA, Signs(alias=EDITOR))).place == prepared.places.known["/work/app"]
 
 
-async def test_a_connections_default_session_is_replaced_and_the_one_before_stays_where_it_is(
-    prepared: World, events: list[Event]
+async def test_by_alias_the_connections_session_moves(prepared: World) -> None:
+    entered = await prepared.manager.enter(ADA, Signs(alias=EDITOR), "/work/tool")
+
+    assert entered.before is not None
+    assert entered.before.working_directory == "/work/app"
+    assert entered.resolution.is_default_session
+    assert await prepared.manager.get_session_count() == 2
+
+
+async def test_a_default_session_whose_handle_somebody_passes_is_replaced_and_stays_where_it_is(
+    prepared: World,
 ) -> None:
     old = (await prepared.manager.resolve(ADA, Signs(alias=EDITOR))).session
     assert old is not None
+    await prepared.manager.resolve(ADA, Signs(session_id=old.session_id, alias=EDITOR))
 
     entered = await prepared.manager.enter(ADA, Signs(alias=EDITOR), "/work/tool")
 

@@ -8,6 +8,7 @@ import pytest
 
 from workroot.core.projects import Directory, Place, Project, ProjectConfig, ProjectId, ProjectKey, StopReason
 from workroot.core.trust import ConfigFile
+from workroot.project_finder.mounts import Mount, Mounts
 from workroot.trust import subject_of
 
 NAME = ".workroot/config.toml"
@@ -174,6 +175,32 @@ def test_a_pipe_in_the_marker_s_place_is_not_waited_for(shop: Path, tmp_path: Pa
     os.mkfifo(tmp_path / "evil" / ".git")
 
     assert bound_to(place(tmp_path / "evil", shop / ".git")).repository == ""
+
+
+@pytest.mark.parametrize("far", ["fix", "shop/.git/worktrees", "shop/.git/worktrees/fix/gitdir"])
+def test_a_worktree_is_not_asked_about_on_a_mount_that_may_hang(shop: Path, tmp_path: Path, far: str) -> None:
+    add_worktree(shop / ".git", tmp_path / "fix")
+    at = place(tmp_path / "fix", shop / ".git")
+    mounts = Mounts.of([Mount(f"{tmp_path}/{far}")])
+
+    subject = subject_of(at, mounts)
+
+    assert subject is not None
+    assert subject.file.repository == ""
+    assert bound_to(at).repository == f"{shop}/.git"
+
+
+def test_a_link_into_a_mount_that_may_hang_is_not_followed_for_a_worktree(shop: Path, tmp_path: Path) -> None:
+    private = add_worktree(shop / ".git", tmp_path / "fix")
+    (tmp_path / "link").symlink_to(private)
+    (tmp_path / "fix/.git").write_text("gitdir: ../link\n")
+    at = place(tmp_path / "fix", shop / ".git")
+    assert bound_to(at).repository == f"{shop}/.git"
+
+    subject = subject_of(at, Mounts.of([Mount(str(private))]))
+
+    assert subject is not None
+    assert subject.file.repository == ""
 
 
 def test_without_a_usable_config_there_is_nothing_to_bind(shop: Path) -> None:

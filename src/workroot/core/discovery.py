@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 from workroot.core.projects import (
     ConfigProblem,
     Directory,
+    DirectoryNode,
     ProjectConfig,
     Repository,
     StopReason,
@@ -49,6 +50,7 @@ class Attributes:
     owner_id: int
     group_id: int
     mode: int
+    inode: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +130,7 @@ class Finding:
         barrier: the level that was not looked into, for `OWNER` and `MOUNT`.
         config: the nearest config, usable or not.
         repository: the nearest repository, at or above the config.
+        root_node: of the level that the config speaks for, else of the repository's; None if unknown.
     """
 
     directory: Directory
@@ -137,6 +140,7 @@ class Finding:
     barrier: Directory | None = None
     config: FoundConfig | None = None
     repository: Repository | None = None
+    root_node: DirectoryNode | None = None
 
 
 def find_owner(directory: Directory, view: View, rules: Rules) -> Finding:
@@ -146,6 +150,7 @@ def find_owner(directory: Directory, view: View, rules: Rules) -> Finding:
     repository: Repository | None = None
     barrier: Directory | None = None
     device: int | None = None
+    root_node: DirectoryNode | None = None
     stop = StopReason.FILESYSTEM_ROOT
     for level in _upward(directory):
         seen = view.attributes(level)
@@ -154,8 +159,11 @@ def find_owner(directory: Directory, view: View, rules: Rules) -> Finding:
             break
         device = seen.device
         looked_at.append(level)
+        is_below = config is not None
         config = config or view.config(level)
         repository = view.repository(level)
+        if not is_below and (config is not None or repository is not None) and seen.inode is not None:
+            root_node = DirectoryNode.seen_as(seen.device, seen.inode)
         if repository is not None:
             stop = StopReason.REPOSITORY
             break
@@ -173,6 +181,7 @@ def find_owner(directory: Directory, view: View, rules: Rules) -> Finding:
         barrier=barrier,
         config=config,
         repository=repository,
+        root_node=root_node,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from workroot.core.projects import KnownId, Place, ProjectId, ProjectKey
+from workroot.core.projects import Directory, KnownId, Place, ProjectId, ProjectKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +44,14 @@ class Identities:
     def holders_of(self, project_id: ProjectId) -> tuple[KnownId, ...]:
         """Return the projects that have this id."""
         return tuple(self._holders.get(project_id, {}).values())
+
+    def tops_of(self, repository: str) -> frozenset[Directory]:
+        """Return the top directories of a repository's worktrees in which its projects were seen last."""
+        return frozenset(
+            Directory((known.root.removesuffix(f"/{key.path}") or "/") if key.path else known.root)
+            for key, known in self._known.items()
+            if key.repository == repository
+        )
 
     def put(self, known: KnownId) -> None:
         """Know a project by this id from now on; what was known under its key is replaced."""

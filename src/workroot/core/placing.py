@@ -6,6 +6,8 @@
    leaves the project the id that the registry kept, and the name with it where the config gives none.
 3. Else the id is local: derived from where the project is, so it is the same each time.
 
+What is kept is of the very directory that was seen (`standing.py`): another one at its path inherits nothing.
+
 Worktrees of one repository are one project and never conflict. Two projects with one name are two projects.
 Nothing here touches a disk: whether another repository still stands by its id is asked of the caller.
 """
@@ -27,29 +29,32 @@ from workroot.core.projects import (
     ProjectId,
     ProjectKey,
 )
+from workroot.core.standing import (
+    claimed_by,
+    inherited_by,
+    is_gone,
+    key_of,
+    marker_of,
+    node_of,
+    other_tops,
+    root_of,
+    settled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from workroot.core.discovery import Finding
 
-__all__ = ["key_of", "place_of", "project_of", "rivals_of", "still_stands_by"]
-
-
-def key_of(finding: Finding) -> ProjectKey | None:
-    """Return what the project that a finding names is known by, whether its config is usable or not."""
-    repository = finding.repository
-    if repository is None:
-        return ProjectKey("", finding.config.root) if finding.config is not None else None
-    return ProjectKey(repository.common_directory, _below(_root_of(finding), repository.root))
+__all__ = ["paths_to_ask", "place_of", "project_of", "rivals_of"]
 
 
 def rivals_of(finding: Finding, identities: Identities) -> tuple[KnownId, ...]:
     """Return which others have the id that a finding's config claims; whether they stand by it is to be asked."""
-    key, claimed = key_of(finding), _claimed_by(finding)
+    key, claimed = key_of(finding), claimed_by(finding)
     if key is None or claimed is None:
         return ()
-    own = identities.of(key)
+    own = inherited_by(finding, identities)
     is_joined = own is not None and own.project_id == claimed and own.is_joined
     return tuple(
         holder
@@ -58,27 +63,14 @@ def rivals_of(finding: Finding, identities: Identities) -> tuple[KnownId, ...]:
     )
 
 
-def still_stands_by(known: KnownId, seen: Finding | None, *, is_repository_there: bool) -> bool:
-    """Tell whether a project that has an id would still get it.
-
-    Args:
-        known: the project, and the id.
-        seen: what is found at its root now, or None if there is nothing.
-        is_repository_there: its common directory exists.
-    """
-    if seen is not None and key_of(seen) == known.key:
-        claimed = _claimed_by(seen)
-        return claimed is None or claimed == known.project_id
-    # A worktree comes and goes; the repository that it belonged to stays.
-    return known.key.repository != "" and known.key.path == "" and is_repository_there
-
-
 def place_of(
     finding: Finding,
     given: str,
     namespace: UUID,
     identities: Identities | None = None,
     still_claims: Callable[[KnownId], bool] = lambda _: True,
+    *,
+    is_there: Callable[[str], bool] = lambda _: True,
 ) -> Place:
     """Return the answer that a finding gives for the path *given*.
 
@@ -88,12 +80,16 @@ def place_of(
         namespace: local ids derive from it, so another user's differ.
         identities: what the registry keeps; None: nothing is kept, and every claim holds.
         still_claims: tells of one of `rivals_of` whether it stands by its id.
+        is_there: tells of one of `paths_to_ask` whether it exists.
     """
-    key, found = key_of(finding), finding.config
     known = identities if identities is not None else Identities()
+    finding, is_taken = settled(finding, identities, is_there)
+    key, found = key_of(finding), finding.config
     named = _named(finding, key, namespace, known, still_claims) if key is not None else None
     content = found.content if found is not None else None
     warnings = named.warnings if named is not None else ()
+    if is_taken:
+        warnings += (_TAKEN.format(root_of(finding)),)
     if found is not None and isinstance(content, ProjectConfig):
         warnings += tuple(_IGNORED.format(name, found.path) for name in content.ignored)
     place = Place(
@@ -113,7 +109,15 @@ def place_of(
     place = replace(place, project=project, key=key)
     if identities is None:
         return place
-    return replace(place, known_id=_to_keep(key, project, identities.of(key)), displaced=named.displaced)
+    return replace(place, known_id=_to_keep(finding, key, project, identities, is_there), displaced=named.displaced)
+
+
+def paths_to_ask(finding: Finding, identities: Identities) -> tuple[str, ...]:
+    """Return the paths whose existence an answer depends on besides what was found."""
+    tops = tuple(marker_of(top) for top in other_tops(finding, identities))
+    found = settled(finding, identities)[0] if not tops else finding
+    own = inherited_by(found, identities)
+    return tops if own is None or own.root == root_of(found) else (*tops, own.root)
 
 
 def project_of(finding: Finding, namespace: UUID) -> Project | None:
@@ -139,14 +143,14 @@ def _named(
     still_claims: Callable[[KnownId], bool],
 ) -> _Named | None:
     """Return how the project is known; None if its config is broken and nobody knows it."""
-    found, own, local = finding.config, identities.of(key), _local_id(namespace, key)
+    found, own, local = finding.config, inherited_by(finding, identities), _local_id(namespace, key)
     if found is None or isinstance(found.content, ConfigProblem):
         return _named_without_config(finding, key, own, local)
     config = found.content
     if config.project_id is None:
         return _Named(project_id=own.project_id if own is not None else local, name=config.name)
     rivals = rivals_of(finding, identities)
-    if any(still_claims(rival) for rival in rivals):
+    if any(_is_named_by(finding, rival) or still_claims(rival) for rival in rivals):
         conflict = _CONFLICT.format(config.project_id, found.path, found.root)
         return _Named(project_id=local, name=config.name, warnings=(conflict,))
     displaced = tuple(replace(gone, project_id=_local_id(namespace, gone.key), is_joined=False) for gone in rivals)
@@ -174,31 +178,34 @@ def _project(finding: Finding, key: ProjectKey, named: _Named) -> Project:
     return Project(
         project_id=named.project_id,
         name=named.name,
-        root=_root_of(finding),
+        root=root_of(finding),
         worktree_of=worktree_of,
         config_path=found.path if found is not None else None,
         config=found.content if found is not None and isinstance(found.content, ProjectConfig) else None,
     )
 
 
-def _to_keep(key: ProjectKey, project: Project, own: KnownId | None) -> KnownId | None:
+def _to_keep(
+    finding: Finding, key: ProjectKey, project: Project, identities: Identities, is_there: Callable[[str], bool]
+) -> KnownId | None:
     """Return what the registry has to keep of a project, or None if it keeps that."""
+    if is_gone(finding):
+        return None
+    before, own, node = identities.of(key), inherited_by(finding, identities), node_of(finding)
     if own is None or own.project_id != project.project_id:
-        return KnownId(key=key, project_id=project.project_id, name=project.name, root=project.root)
+        return KnownId(key=key, project_id=project.project_id, name=project.name, root=project.root, node=node)
     # Worktrees may name the project differently; it must not be written anew at each step from one to the other.
-    return replace(own, name=project.name) if own.root == project.root and own.name != project.name else None
+    if own.root == project.root or not is_there(own.root):
+        own = replace(own, name=project.name, root=project.root)
+    if own.node is None or not own.is_of(node):
+        own = replace(own, node=node)
+    return own if own != before else None
 
 
-def _root_of(finding: Finding) -> Directory:
-    """Return the root of the project that a finding names; it names one."""
-    if finding.config is not None:
-        return finding.config.root
-    return finding.repository.root if finding.repository is not None else finding.directory
-
-
-def _claimed_by(finding: Finding) -> ProjectId | None:
-    content = finding.config.content if finding.config is not None else None
-    return content.project_id if isinstance(content, ProjectConfig) else None
+def _is_named_by(finding: Finding, rival: KnownId) -> bool:
+    """Tell whether a rival is of the repository that a finding names, unconfirmed; nothing is taken from that one."""
+    named = finding.repository.named if finding.repository is not None else None
+    return named is not None and named.common_directory == rival.key.repository
 
 
 def _is_elsewhere(one: ProjectKey, other: ProjectKey) -> bool:
@@ -211,11 +218,6 @@ def _local_id(namespace: UUID, key: ProjectKey) -> ProjectId:
     return ProjectId(str(uuid5(namespace, where)))
 
 
-def _below(directory: Directory, top: Directory) -> str:
-    """Return the way from *top* down to *directory*; empty if they are the same."""
-    return directory[len(top) :].lstrip("/")
-
-
 def _join(top: Directory, below: str) -> Directory:
     return Directory(f"{top.rstrip('/')}/{below}") if below else top
 
@@ -225,4 +227,8 @@ _CONFLICT = (
     "its own; if the two are one project, run `workroot projects join` in {}, else give this one another id"
 )
 _MISSING = "the config of the project in {} is missing; the project keeps the id and the name that it had"
+_TAKEN = (
+    "the git directory that {} names is another checkout's, too, and says of none that it is its own, so this project "
+    "has an id of its own; if it is the right one, set `core.worktree` there"
+)
 _IGNORED = "{} in {} has no effect"

@@ -13,6 +13,7 @@ __all__ = [
     "CONFIG_NAMES",
     "ConfigProblem",
     "Directory",
+    "DirectoryNode",
     "KnownId",
     "KnownProject",
     "Place",
@@ -28,6 +29,8 @@ __all__ = [
 
 Directory = NewType("Directory", str)
 """A directory's absolute path, symlinks resolved."""
+
+_MAX_NUMBER = (1 << 63) - 1
 
 ProjectId = NewType("ProjectId", str)
 """A UUID as text. Two worktrees of one repository share it; their roots differ."""
@@ -57,6 +60,21 @@ class StopReason(StrEnum):
     """The home directory was reached; a config in it still counts."""
     DEPTH = "depth"
     """64 levels were looked at."""
+
+
+class DirectoryNode(NamedTuple):
+    """What tells a directory from another one that comes to lie at its path, as `stat` gives it.
+
+    The device's number may be another one after a restart; the inode stays for as long as the directory does.
+    """
+
+    device: int
+    inode: int
+
+    @classmethod
+    def seen_as(cls, device: int, inode: int) -> DirectoryNode:
+        """Return the node of what `stat` gave these numbers; a store keeps 63 bits of each."""
+        return cls(device & _MAX_NUMBER, inode & _MAX_NUMBER)
 
 
 class ProjectKey(NamedTuple):
@@ -151,12 +169,22 @@ class Repository:
         name: what people call it: the main checkout's directory, of a bare repository its own.
         common_directory: the administrative directory that all worktrees share.
         main_root: top directory of the main checkout if `root` is another worktree of it, else None.
+        node: of the common directory; None if unknown.
+        is_silent: the common directory lies elsewhere and says of no worktree that it is its own: anybody's `.git`
+            file could name it.
+        is_gone: the common directory does not exist.
+        named: the repository that the `.git` file names, if that one's word on its worktree names what is gone; this
+            one then is the level by itself.
     """
 
     root: Directory
     name: str
     common_directory: Directory
     main_root: Directory | None = None
+    node: DirectoryNode | None = None
+    is_silent: bool = False
+    is_gone: bool = False
+    named: Repository | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +247,7 @@ class KnownId:
         name: its name then.
         root: one of its roots, where it was seen last.
         is_joined: the user said that it is the same project as others with this id.
+        node: of the repository's common directory, outside of repositories of the root; None if unknown.
     """
 
     key: ProjectKey
@@ -226,6 +255,11 @@ class KnownId:
     name: str
     root: Directory
     is_joined: bool = False
+    node: DirectoryNode | None = None
+
+    def is_of(self, node: DirectoryNode | None) -> bool:
+        """Tell whether what is at the same path now is what was known; it is unless both are known and differ."""
+        return self.node is None or node is None or self.node.inode == node.inode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

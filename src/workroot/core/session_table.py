@@ -33,6 +33,7 @@ __all__ = ["SessionTable"]
 class _Entry:
     session: SessionContext
     seen: float  # on the clock that counts idle time
+    is_passed: bool = False  # somebody has passed its handle
 
 
 class SessionTable:
@@ -173,9 +174,19 @@ class SessionTable:
                 case _:  # what was seen is in the table before it is written behind
                     pass
 
+    def note_passed(self, session: SessionContext) -> None:
+        """Note that a caller has passed the handle of a session, which is held: it is somebody's own."""
+        self._entries[session.key].is_passed = True
+
+    def is_passed(self, session: SessionContext) -> bool:
+        """Tell whether anybody has passed the handle of a session since the start."""
+        entry = self._entries.get(session.key)
+        return entry is not None and entry.is_passed
+
     def _put(self, session: SessionContext, seen: float) -> None:
+        before = self._entries.get(session.key)
         self._remove(session.key)
-        self._entries[session.key] = _Entry(session, seen)
+        self._entries[session.key] = _Entry(session, seen, is_passed=before is not None and before.is_passed)
         self._in_directory.setdefault(session.working_directory, set()).add(session.key)
 
     def _remove(self, key: SessionKey) -> None:

@@ -75,7 +75,7 @@ _NEXT: dict[type[WorkrootError], _Next] = {
         is_in_text=True,
     ),
     MoveRefusedError: _Next(
-        "call get_working_directory to see where you are, or ask the user to open the project in the client"
+        "call get_working_directory to see where you are, or set_working_directory with a directory within reach"
     ),
     SessionError: _Next("repeat the call with the session_id that set_working_directory returned", is_in_text=True),
     UnknownSessionError: _Next(

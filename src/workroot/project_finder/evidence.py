@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ SETTLED_AFTER_NS = 2_000_000_000
 MAX_READ_BYTES = 256 * 1024
 
 _MAX_RESTS_ON = 64
+_READ_ATTEMPTS = 2
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _NO_MOUNTS = Mounts()
 
@@ -77,8 +79,11 @@ class Evidence:
 
     @property
     def proofs(self) -> tuple[Proof, ...]:
-        """All proofs, the most likely to fail first."""
-        return tuple(reversed(self._proofs.values()))
+        """All proofs, those of directories before what is in them.
+
+        Where a link took a directory's place, that is seen before something is looked at behind it, which may hang.
+        """
+        return tuple(sorted(self._proofs.values(), key=lambda proof: len(proof[0])))
 
     @property
     def rests_on(self) -> tuple[str, ...]:
@@ -171,20 +176,40 @@ class Evidence:
         try:
             if not stat.S_ISREG(self.identify(path).st_mode):
                 return Refusal("is not a plain file")
-            name = path if directory is None else os.path.basename(path)
-            with os.fdopen(os.open(name, _OPEN_FLAGS, dir_fd=directory), "rb", buffering=0) as file:
-                return self._read_opened(file.fileno(), limit, refuses)
+            return self._read_named(path if directory is None else os.path.basename(path), directory, limit, refuses)
         except (FileNotFoundError, NotADirectoryError):
             self.prove_weakly(path, is_absent, True)
             return None
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                return Refusal("is not a plain file")
-            return Refusal(f"cannot be read ({os.strerror(error.errno or 0)})")
+            if error.errno == errno.ENAMETOOLONG:
+                return None  # and there never will be one
+            link = error.errno == errno.ELOOP
+            return Refusal("is not a plain file" if link else f"cannot be read ({os.strerror(error.errno or 0)})")
 
-    def _read_opened(self, file: int, limit: int, refuses: Callable[[os.stat_result], str | None]) -> bytes | Refusal:
-        """Read what was opened; if that is another file than the one seen before, the proof will not hold."""
-        status = os.fstat(file)
+    def _read_named(
+        self, name: str, directory: int | None, limit: int, refuses: Callable[[os.stat_result], str | None]
+    ) -> bytes | Refusal:
+        """Read what *name* stands for, before and after; if that is not what was seen, the proof will not hold.
+
+        A file may be opened under a second name, and lose that before it is asked how many it has: so its name must
+        still be there when it has but one.
+        """
+        for _ in range(_READ_ATTEMPTS):
+            with os.fdopen(os.open(name, _OPEN_FLAGS, dir_fd=directory), "rb", buffering=0) as file:
+                opened = os.fstat(file.fileno())
+                content = self._read_opened(file.fileno(), opened, limit, refuses)
+            if isinstance(content, Refusal):
+                return content
+            with suppress(FileNotFoundError, NotADirectoryError):
+                now = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if identity_of(now) == identity_of(opened) and refuses(now) is None:
+                    return content
+        self.is_settled = False
+        return Refusal("was changed while it was read; ask again")
+
+    def _read_opened(
+        self, file: int, status: os.stat_result, limit: int, refuses: Callable[[os.stat_result], str | None]
+    ) -> bytes | Refusal:
         if not stat.S_ISREG(status.st_mode):
             return Refusal("is not a plain file")
         if (problem := refuses(status)) is not None:

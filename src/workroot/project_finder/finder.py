@@ -13,18 +13,23 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from workroot.core.placing import place_of, rivals_of, still_stands_by
+from workroot.core.placing import paths_to_ask, place_of, rivals_of
 from workroot.core.projects import CONFIG_NAMES, KnownId, Place, ProjectKey
+from workroot.core.standing import other_tops, roots_to_ask, settled, still_stands_by
 from workroot.errors import DirectoryError
+from workroot.project_finder.evidence import Evidence
 from workroot.project_finder.file_pool import FilePool, NoAnswerError
 from workroot.project_finder.mounts import mount_table
+from workroot.project_finder.resolving import resolve
 from workroot.project_finder.rules import rules_of_this_process
 from workroot.project_finder.search import Seen, search, unusable
+from workroot.project_finder.version_control import node_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -105,10 +110,11 @@ class ProjectFinder:
             look = await self._look(directory)
             if (place := self._answer_of(look)) is not None:
                 return place
-            standing = {rival.key: await self._still_stands_by(rival) for rival in self._rivals_of(look)}
+            there = {path: await self._is_there(path) for path in self._paths_of(look)}
+            standing = {rival.key: await self._still_stands_by(rival) for rival in self._rivals_of(look, there)}
         except NoAnswerError as error:
             raise unusable(directory, f"Directory cannot be used ({error.problem})") from None
-        return self._place(look, directory, standing)
+        return self._place(look, directory, standing, there)
 
     def find_now(self, directory: str) -> Place:
         """Return which project owns *directory*, as of now; whatever hangs is waited for.
@@ -119,8 +125,9 @@ class ProjectFinder:
         look = self._look_now(directory)
         if (place := self._answer_of(look)) is not None:
             return place
-        standing = {rival.key: self._still_stands_by_now(rival) for rival in self._rivals_of(look)}
-        return self._place(look, directory, standing)
+        there = {path: os.path.lexists(path) for path in self._paths_of(look)}
+        standing = {rival.key: self._still_stands_by_now(rival) for rival in self._rivals_of(look, there)}
+        return self._place(look, directory, standing, there)
 
     def explain_now(self, directory: str) -> Finding:
         """Search anew and return what was seen on the way, for people who ask why.
@@ -182,24 +189,39 @@ class ProjectFinder:
         revision = self._identities.revision if self._identities is not None else None
         return None if look.place is None or look.has_rivals or look.place.identities_seen != revision else look.place
 
-    def _rivals_of(self, look: _Look) -> tuple[KnownId, ...]:
-        return rivals_of(look.seen.finding, self._identities) if self._identities is not None else ()
+    def _paths_of(self, look: _Look) -> tuple[str, ...]:
+        return paths_to_ask(look.seen.finding, self._identities) if self._identities is not None else ()
 
-    def _place(self, look: _Look, given: str, standing: Mapping[ProjectKey, bool]) -> Place:
+    def _rivals_of(self, look: _Look, there: Mapping[str, bool]) -> tuple[KnownId, ...]:
+        if self._identities is None:
+            return ()
+        finding, _ = settled(look.seen.finding, self._identities, lambda path: there.get(path, True))
+        return rivals_of(finding, self._identities)
+
+    def _place(self, look: _Look, given: str, standing: Mapping[ProjectKey, bool], there: Mapping[str, bool]) -> Place:
         """Make the answer anew.
 
         Args:
             look: what was seen.
             given: the path as the caller spelled it.
             standing: which rivals stand by their id; of one that is not in it, it is taken that it does.
+            there: which of the paths asked about exist; of one that is not in it, it is taken that it does.
         """
 
         def still_stands_by_it(rival: KnownId) -> bool:
             return standing.get(rival.key, True)
 
-        place = place_of(look.seen.finding, given, self._namespace, self._identities, still_stands_by_it)
-        look.place, look.has_rivals = replace(place, rests_on=look.seen.rests_on), bool(self._rivals_of(look))
+        def is_there(path: str) -> bool:
+            return there.get(path, True)
+
+        finding, identities = look.seen.finding, self._identities
+        place = place_of(finding, given, self._namespace, identities, still_stands_by_it, is_there=is_there)
+        look.place = replace(place, rests_on=look.seen.rests_on)
+        look.has_rivals = bool(self._rivals_of(look, there)) or self._is_in_doubt(finding)
         return look.place
+
+    def _is_in_doubt(self, finding: Finding) -> bool:
+        return self._identities is not None and bool(other_tops(finding, self._identities))
 
     async def _still_stands_by(self, known: KnownId) -> bool:
         """Tell whether a project elsewhere is still there and would still get the id that it has.
@@ -207,26 +229,54 @@ class ProjectFinder:
         One that cannot be asked, since its mount does not answer, does.
         """
         try:
-            try:
-                finding = (await self._look(known.root)).seen.finding
-            except DirectoryError:
-                finding = None
-            is_there = await self._is_there(known.key.repository)
+            seen = [finding for root in self._roots_of(known) if (finding := await self._found_at(root)) is not None]
+            is_there = await self._asked(known.key.repository, partial(_is_still_at, known))
         except NoAnswerError:
             return True
-        return still_stands_by(known, finding, is_repository_there=is_there)
+        return still_stands_by(known, seen, is_repository_there=is_there)
+
+    async def _found_at(self, root: str) -> Finding | None:
+        try:
+            return self._settled((await self._look(root)).seen.finding)
+        except DirectoryError:
+            return None
 
     async def _is_there(self, path: str) -> bool:
-        look = partial(os.path.lexists, path)
-        mount = self._mounts.current().touched_by(path)
-        return look() if mount is None else await self._pool.run(mount, lambda _touch: look())
+        try:
+            return await self._asked(path, partial(os.path.lexists, path))
+        except NoAnswerError:
+            return True
+
+    async def _asked(self, path: str, look: Callable[[], bool]) -> bool:
+        """Return what a look at *path* says: inline, unless the way there leads to a mount that may hang."""
+        evidence = Evidence(0, mounts=self._mounts.current(), touch=_go_to_pool)
+        try:
+            with suppress(OSError):  # the look itself will tell
+                resolve(path, evidence)
+        except _MayHangError as error:
+            return await self._pool.run(error.mount, lambda _touch: look())
+        return look()
 
     def _still_stands_by_now(self, known: KnownId) -> bool:
+        seen = [finding for root in self._roots_of(known) if (finding := self._found_now_at(root)) is not None]
+        return still_stands_by(known, seen, is_repository_there=_is_still_at(known))
+
+    def _found_now_at(self, root: str) -> Finding | None:
         try:
-            finding = self._look_now(known.root).seen.finding
+            return self._settled(self._look_now(root).seen.finding)
         except DirectoryError:
-            finding = None
-        return still_stands_by(known, finding, is_repository_there=os.path.lexists(known.key.repository))
+            return None
+
+    def _roots_of(self, known: KnownId) -> tuple[str, ...]:
+        return roots_to_ask(known, self._identities) if self._identities is not None else ()
+
+    def _settled(self, finding: Finding) -> Finding:
+        return settled(finding, self._identities)[0] if self._identities is not None else finding
+
+
+def _is_still_at(known: KnownId) -> bool:
+    """Tell whether the common directory of a project that is kept exists, and is the one that was known."""
+    return os.path.lexists(known.key.repository) and known.is_of(node_at(known.key.repository))
 
 
 class _MayHangError(Exception):

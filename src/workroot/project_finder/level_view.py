@@ -6,6 +6,7 @@ stood for a moment before. Neither a link nor a second name of somebody's key fi
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -72,6 +73,8 @@ class LevelView:
             except (FileNotFoundError, NotADirectoryError):
                 return None
             except OSError as error:
+                if error.errno == errno.ENAMETOOLONG:
+                    return None  # nor can a way lead to a file below it
                 return ConfigProblem(path=f"{level.rstrip('/')}/{name}", problem=_cannot_be_read(error))
             if kind == stat.S_IFLNK:
                 problem = "lies behind a symbolic link, which is not followed"
@@ -88,6 +91,9 @@ class LevelView:
     def _config_in(self, level: Directory, path: str) -> FoundConfig | None:
         try:
             holder = os.open(os.path.dirname(path), _DIRECTORY_FLAGS)
+        except FileNotFoundError:  # it was there when it was proven
+            self._evidence.is_settled = False
+            return None
         except OSError as error:
             return _unusable(level, path, _cannot_be_read(error))
         try:
@@ -129,5 +135,9 @@ def _unusable(level: Directory, path: str, problem: str) -> FoundConfig:
 
 def _attributes(status: os.stat_result) -> Attributes:
     return Attributes(
-        device=status.st_dev, owner_id=status.st_uid, group_id=status.st_gid, mode=stat.S_IMODE(status.st_mode)
+        device=status.st_dev,
+        inode=status.st_ino,
+        owner_id=status.st_uid,
+        group_id=status.st_gid,
+        mode=stat.S_IMODE(status.st_mode),
     )

@@ -17,7 +17,7 @@ from workroot.core.changes import (
     SessionTouched,
     StoredState,
 )
-from workroot.core.projects import Directory, KnownId, KnownProject, ProjectId, ProjectKey
+from workroot.core.projects import Directory, DirectoryNode, KnownId, KnownProject, ProjectId, ProjectKey
 from workroot.core.sessions import (
     Alias,
     EndedSession,
@@ -63,9 +63,11 @@ _SEE = """
     WHERE excluded.seen_at >= seen_at
 """
 _KEEP_ID = """
-    INSERT INTO project_ids (repository, path, project_id, name, root, is_joined) VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO project_ids (repository, path, project_id, name, root, is_joined, device, inode)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET
-        project_id = excluded.project_id, name = excluded.name, root = excluded.root, is_joined = excluded.is_joined
+        project_id = excluded.project_id, name = excluded.name, root = excluded.root, is_joined = excluded.is_joined,
+        device = excluded.device, inode = excluded.inode
 """
 _FORGET = "DELETE FROM ended_sessions WHERE ended_at < ?"
 
@@ -110,7 +112,14 @@ def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:  #
                 project.seen_at,
             )
         case ProjectIdKept(known):
-            return _KEEP_ID, (*known.key, known.project_id, known.name, known.root, known.is_joined)
+            return _KEEP_ID, (
+                *known.key,
+                known.project_id,
+                known.name,
+                known.root,
+                known.is_joined,
+                *(known.node or (None, None)),
+            )
         case _:  # EndedForgotten; mypy sees to it that no other kind is left
             return _FORGET, (change.before,)
 
@@ -194,9 +203,10 @@ def read_state(connection: sqlite3.Connection) -> StoredState:
                 name=name,
                 root=Directory(root),
                 is_joined=bool(is_joined),
+                node=DirectoryNode(device, inode) if inode is not None else None,
             )
-            for repository, path, project_id, name, root, is_joined in connection.execute(
-                "SELECT repository, path, project_id, name, root, is_joined FROM project_ids"
+            for repository, path, project_id, name, root, is_joined, device, inode in connection.execute(
+                "SELECT repository, path, project_id, name, root, is_joined, device, inode FROM project_ids"
             )
         ),
     )

@@ -122,6 +122,8 @@ _SECOND = (
         name TEXT NOT NULL,
         root TEXT NOT NULL,
         is_joined INTEGER NOT NULL,
+        device INTEGER, -- of the common directory, outside of repositories of the root; NULL if unknown
+        inode INTEGER,
         PRIMARY KEY (repository, path)
     ) STRICT, WITHOUT ROWID
     """,

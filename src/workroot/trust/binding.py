@@ -13,19 +13,29 @@ from typing import TYPE_CHECKING
 
 from workroot.core.trust import ConfigFile, TrustSubject
 from workroot.project_finder.evidence import Evidence
+from workroot.project_finder.mounts import mount_table
+from workroot.project_finder.resolving import resolve
 
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from workroot.core.projects import Place
+    from workroot.project_finder.mounts import Mount, Mounts
 
 __all__ = ["subject_of"]
 
 _MAX_FILE_BYTES = 4096
 
 
-def subject_of(place: Place) -> TrustSubject | None:
+def subject_of(place: Place, mounts: Mounts | None = None) -> TrustSubject | None:
     """Return what a decision about the config found at *place* is bound to; None if no usable config was found.
 
-    Reads two small files if the project is in a worktree beside its repository.
+    Reads two small files if the project is in a worktree beside its repository. Where one of them lies on a mount that
+    may hang, it is not read, and the worktree not taken for one.
+
+    Args:
+        place: as it was found.
+        mounts: which mounts may hang; None asks this system.
     """
     project, key = place.project, place.key
     if project is None or key is None or project.config is None or project.config_path is None:
@@ -34,33 +44,49 @@ def subject_of(place: Place) -> TrustSubject | None:
         return None
     file = ConfigFile("", project.config_path)
     top = project.root.removesuffix(key.path).rstrip("/") if key.repository else ""
-    if key.repository and _is_vouched_for(top, key.repository):
+    if key.repository and _is_vouched_for(top, key.repository, mounts):
         below_root = project.config_path.removeprefix(project.root.rstrip("/")).lstrip("/")
         file = ConfigFile(key.repository, f"{key.path}/{below_root}".lstrip("/"))
     return TrustSubject(file=file, digest=project.config.digest)
 
 
-def _is_vouched_for(top: str, repository: str) -> bool:
+def _is_vouched_for(top: str, repository: str, mounts: Mounts | None) -> bool:
     """Tell whether *repository* itself says that *top* is one of its worktrees."""
     if os.path.dirname(repository).rstrip("/") == top:
         return True  # it lies in the worktree: no file had to say so
-    marker = f"{top}/.git"
-    named = _line_of(marker)
+    evidence = Evidence(0, mounts=mounts if mounts is not None else mount_table().current(), touch=_refuse)
+    try:
+        return _name_each_other(top, repository, evidence)
+    except (OSError, ValueError, _MayHangError):  # ValueError: NUL
+        return False
+
+
+def _name_each_other(top: str, repository: str, evidence: Evidence) -> bool:
+    marker = f"{resolve(top, evidence)}/.git"
+    named = _line_of(marker, evidence)
     if named is None or not named.startswith("gitdir:"):
         return False
-    private = os.path.realpath(os.path.join(top, named.removeprefix("gitdir:").strip(" ")))
+    private = resolve(os.path.join(top, named.removeprefix("gitdir:").strip(" ")), evidence)
     if os.path.dirname(private) != f"{repository}/worktrees":
         return False
-    named_back = _line_of(f"{private}/gitdir")
-    return named_back is not None and os.path.realpath(os.path.join(private, named_back)) == marker
+    named_back = _line_of(f"{private}/gitdir", evidence)
+    return named_back is not None and resolve(os.path.join(private, named_back), evidence) == f"{top}/.git"
 
 
-def _line_of(path: str) -> str | None:
+def _line_of(path: str, evidence: Evidence) -> str | None:
     """Return the one line that a small plain file holds; None if it holds something else."""
-    content = Evidence(0).read(path, _MAX_FILE_BYTES)
+    content = evidence.read(path, _MAX_FILE_BYTES)
     if not isinstance(content, bytes) or len(content) > _MAX_FILE_BYTES or b"\0" in content:
         return None
     try:
         return content.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         return None
+
+
+class _MayHangError(Exception):
+    """A mount would have to be touched that may hang."""
+
+
+def _refuse(_: Mount) -> NoReturn:
+    raise _MayHangError

@@ -10,12 +10,12 @@ import os
 import stat
 from enum import Enum, auto
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
 
-__all__ = ["Look", "Looks"]
+__all__ = ["Look", "Looks", "Sight"]
 
 _TICK_NS = 20_000_000
 """Files are stamped by a coarse clock: two changes within one of its ticks, at most 10 ms, look the same."""
@@ -33,8 +33,15 @@ class Look(Enum):
     """There is nothing to compare with: something may have changed."""
 
 
+class Sight(NamedTuple):
+    """What was seen of a directory, and since when that was looked at on the clock that stamps files."""
+
+    identity: _Identity
+    since_ns: int
+
+
 class Looks:
-    """The last look at each directory.
+    """The last look at each directory. `see` may run in any thread; the rest is for one.
 
     Args:
         config_names: paths of the configs, relative to a project root; their last components are looked at everywhere.
@@ -47,11 +54,15 @@ class Looks:
         self._now_ns = now_ns
         self._seen: dict[str, _Identity] = {}
 
-    def look(self, directory: str) -> Look:
-        """Look at a directory, absent ones included, and compare."""
-        before, now_ns = self._seen.get(directory), self._now_ns()
-        now = _identity(directory, self._file_names)
-        if any(part is not None and part[-1] > now_ns - _TICK_NS for part in now):
+    def see(self, directory: str) -> Sight:
+        """Look at a directory, absent ones included; may hang if the disk does."""
+        now_ns = self._now_ns()
+        return Sight(_identity(directory, self._file_names), now_ns)
+
+    def compare(self, directory: str, sight: Sight) -> Look:
+        """Compare what was seen of a directory with what was seen the last time."""
+        before, now = self._seen.get(directory), sight.identity
+        if any(part is not None and part[-1] > sight.since_ns - _TICK_NS for part in now):
             self._seen.pop(directory, None)  # the next change may leave no trace: look at it as if for the first time
         else:
             self._seen[directory] = now

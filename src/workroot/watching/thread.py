@@ -1,21 +1,25 @@
 """One watch, from its beginning to its end, in the thread that waits for it.
 
 What is slow or hazardous about watching happens here: the watch is built, paths are told apart, and whatever
-ends the watch is returned as a sentence, never raised.
+ends the watch is returned as a sentence, never raised. The thread is a daemon thread: if the disk keeps it, it is
+left behind, and neither a cancellation nor the end of the process waits for it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
+import anyio
 import watchfiles
-from anyio import from_thread
 from watchfiles import Change
 
 __all__ = ["Bell", "Plan", "WatchFunction", "WatchThread", "is_watchable", "watch_files"]
@@ -27,6 +31,8 @@ class Bell(Protocol):
     def is_set(self) -> bool:
         """Return whether to end. To ask for the first time means: the watch is in force."""
 
+
+_END_SECONDS = 1.0
 
 WatchFunction = Callable[[Sequence[str], Bell], Generator[set[tuple[Change, str]], None, None]]
 """Watches directories, not what is below them, until the bell is set; yields what changed, raises if it cannot."""
@@ -59,7 +65,8 @@ class Plan:
 
     Attributes:
         watched: those that a watch tells of.
-        waiting: those that cannot be watched: absent, unreadable, no directory, or without a name in UTF-8.
+        waiting: those that cannot be watched: absent, unreadable, no directory, without a name in UTF-8, or without
+            an answer from their disk.
         left_out: those beyond the limit.
     """
 
@@ -68,13 +75,13 @@ class Plan:
     left_out: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, directories: Iterable[str], most: int) -> Plan:
-        """Look at each directory; the first *most* that can be watched are."""
+    def of(cls, directories: Iterable[str], answers: Mapping[str, bool], most: int) -> Plan:
+        """Return what to do: the first *most* are watched of those that can be, as *answers* say."""
         watched: list[str] = []
         waiting: list[str] = []
         left_out: list[str] = []
         for directory in directories:
-            if not is_watchable(directory):
+            if not answers.get(directory, False):
                 waiting.append(directory)
             elif len(watched) < most:
                 watched.append(directory)
@@ -93,32 +100,34 @@ def is_watchable(directory: str) -> bool:
 
 
 class WatchThread:
-    """Watches until told to stop. `run` blocks, in a worker thread of anyio's; the rest is for the event loop.
+    """Watches until told to stop. Everything with a name that is not private is for the event loop, save `is_set`.
 
     Args:
-        directories: those to watch, the most important ones first.
-        most: how many may be watched.
+        plan: what to watch, and of what else to tell if the watch speaks of it.
         watch: does the watching.
         in_force: called in the event loop when the watch is in force.
         told: called in the event loop with the directories whose contents changed, and whether one of them
             came or went itself: what watched it is gone, even if a new one took its place and its inode number.
-    """
 
-    _ATTEMPTS = 3  # a directory may vanish between the look at it and the watch
+    Attributes:
+        has_missed: a directory vanished between the look at it and the watch, which never was in force.
+    """
 
     def __init__(
         self,
-        directories: Sequence[str],
+        plan: Plan,
         *,
-        most: int,
         watch: WatchFunction,
-        in_force: Callable[[Plan], None],
+        in_force: Callable[[], None],
         told: Callable[[frozenset[str], bool], None],
     ) -> None:
-        self._directories, self._known, self._most = directories, frozenset(directories), most
+        self._watched = plan.watched
+        self._known = frozenset((*plan.watched, *plan.waiting, *plan.left_out))
         self._watch, self._in_force, self._told = watch, in_force, told
-        self._plan: Plan | None = None
         self._is_in_force, self._stop = False, threading.Event()
+        self._is_let_go = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.has_missed = False
 
     def stop(self) -> None:
         """Let `run` return soon."""
@@ -126,33 +135,50 @@ class WatchThread:
 
     def is_set(self) -> bool:
         """Be the `Bell`."""
-        if not self._is_in_force and self._plan is not None:
+        if not self._is_in_force:
             self._is_in_force = True
-            from_thread.run_sync(self._in_force, self._plan)
+            self._tell(self._in_force)
         return self._stop.is_set()
 
-    def run(self) -> str | None:
-        """Watch; return None if told to stop, else what went wrong."""
-        left = self._ATTEMPTS
-        while True:
-            left -= 1
-            try:
-                self._run()
-            except (FileNotFoundError, PermissionError) as error:
-                if self._is_in_force or not left:
-                    return _described(error)
-            except BaseException as error:  # a boundary: a panic of the Rust part is no Exception
-                return _described(error)
-            else:
-                return None if self._stop.is_set() else "the watch ended by itself"
+    async def run(self) -> str | None:
+        """Watch; return None if told to stop, else what went wrong. Cancelled, it waits a second for the thread."""
+        self._loop = asyncio.get_running_loop()
+        outcome: Future[str | None] = Future()
+        outcome.set_running_or_notify_cancel()
+        ended = asyncio.wrap_future(outcome)
+        threading.Thread(target=lambda: outcome.set_result(self._outcome()), name="workroot-watch", daemon=True).start()
+        try:
+            await asyncio.wait([ended])
+        finally:
+            self._stop.set()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([ended], timeout=_END_SECONDS)
+            self._is_let_go = True
+        return ended.result()
 
-    def _run(self) -> None:
-        self._plan = Plan.of(self._directories, self._most)
-        with closing(self._watch(self._plan.watched, self)) as watch:
-            for changes in watch:
-                changed, came_or_went = self._directories_of(changes)
-                if changed:
-                    from_thread.run_sync(self._told, changed, came_or_went)
+    # In the thread
+
+    def _outcome(self) -> str | None:
+        try:
+            with closing(self._watch(self._watched, self)) as watch:
+                for changes in watch:
+                    changed, came_or_went = self._directories_of(changes)
+                    if changed:
+                        self._tell(partial(self._told, changed, came_or_went))
+        except BaseException as error:  # a boundary: a panic of the Rust part is no Exception
+            self.has_missed = isinstance(error, FileNotFoundError | PermissionError) and not self._is_in_force
+            return f"{type(error).__name__}: {error}"
+        return None if self._stop.is_set() else "the watch ended by itself"
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        """Call *tell* in the event loop, unless nobody listens any more."""
+
+        def call() -> None:
+            if not self._is_let_go:
+                tell()
+
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(call)
 
     def _directories_of(self, changes: set[tuple[Change, str]]) -> tuple[frozenset[str], bool]:
         changed, came_or_went = set(), False
@@ -164,7 +190,3 @@ class WatchThread:
                 changed.add(path)
                 came_or_went = came_or_went or change is not Change.modified
         return frozenset(changed), came_or_went
-
-
-def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
-from anyio.lowlevel import checkpoint
 
 from workroot.core.projects import CONFIG_NAMES
+from workroot.watching.asking import Asker
 from workroot.watching.looks import Look, Looks
 from workroot.watching.thread import Plan, WatchFunction, WatchThread, is_watchable, watch_files
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from anyio.abc import TaskGroup
 
@@ -28,7 +28,8 @@ __all__ = ["Watcher"]
 
 logger = logging.getLogger(__name__)
 
-_SLICE = 64  # looks per turn of the event loop: half a millisecond
+_SLICE = 64  # directories asked at a time: half a millisecond
+_ATTEMPTS = 3  # a directory may vanish between the look at it and the watch
 _POLLED_AT_ONCE = 1024  # directories; a hundredth of a processor, every second
 
 # Nothing else runs while a watch is built: watchfiles holds the interpreter lock, for 11 to 130 us per directory as the
@@ -49,6 +50,7 @@ class Watcher:
         watch_function: does the watching.
         sleep: waits for seconds; what the intervals are kept by.
         now_ns: the clock that stamps files.
+        asker: asks the disk; None stands for one of its own.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class Watcher:
         watch_function: WatchFunction = watch_files,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         now_ns: Callable[[], int] = time.time_ns,
+        asker: Asker | None = None,
     ) -> None:
         self._most, self._watch_function, self._sleep = most, watch_function, sleep
         self._rearm_seconds, self._check_seconds = rearm_seconds, check_seconds
         self._poll_seconds, self._retry_seconds = poll_seconds, retry_seconds
         self._looks = Looks(config_names, now_ns)
+        self._asker = asker if asker is not None else Asker()
         self._wished: dict[str, None] = {}  # a set that keeps its order
         self._plan: Plan | None = None  # None: nothing is watched, everything is polled
         self._rearm = anyio.Event()
@@ -102,45 +106,60 @@ class Watcher:
             await self._keep_watching(tasks)
 
     async def _keep_watching(self, tasks: TaskGroup) -> None:
-        thread = anyio.CapacityLimiter(1)  # not one of the threads that others share
         while True:
             self._rearm = anyio.Event()
             if not self._wished:
                 self._plan = None
                 await self._rearm.wait()
                 continue
-            failure, was_in_force = await self._watch_once(tasks, thread)
+            failure, was_in_force = await self._watch_once(tasks)
             if failure is not None:
                 await self._take_failure(failure, was_in_force=was_in_force)
 
-    async def _watch_once(self, tasks: TaskGroup, limiter: anyio.CapacityLimiter) -> tuple[str | None, bool]:
+    async def _watch_once(self, tasks: TaskGroup) -> tuple[str | None, bool]:
         """Watch what is wished now until that changes; return what went wrong, and if it did so while in force."""
-        in_force = anyio.Event()
+        for _ in range(_ATTEMPTS):
+            plan, in_force = await self._plan_now(), anyio.Event()
 
-        def begin(plan: Plan) -> None:
-            self._plan = plan
-            in_force.set()
-            self._say_left_out(plan)
-            if not self._is_trusted and self._proof is None:
-                self._proof = anyio.CancelScope()
-                tasks.start_soon(self._prove, self._proof)
+            def take(changed: frozenset[str], came_or_went: bool) -> None:
+                tasks.start_soon(self._take, changed, came_or_went)
 
-        watch = WatchThread(
-            tuple(self._wished), most=self._most, watch=self._watch_function, in_force=begin, told=self._take
-        )
-        async with anyio.create_task_group() as helpers:
-            helpers.start_soon(self._catch_up, in_force)
-            helpers.start_soon(self._stop_when_due, watch)
-            failure = await anyio.to_thread.run_sync(watch.run, limiter=limiter)
-            helpers.cancel_scope.cancel()
+            watch = WatchThread(
+                plan,
+                watch=self._watch_function,
+                in_force=partial(self._begin, tasks, plan, in_force),
+                told=take,
+            )
+            async with anyio.create_task_group() as helpers:
+                helpers.start_soon(self._catch_up, in_force)
+                helpers.start_soon(self._stop_when_due, watch)
+                failure = await watch.run()
+                helpers.cancel_scope.cancel()
+            if not watch.has_missed:
+                break
         return failure, in_force.is_set()
+
+    async def _plan_now(self) -> Plan:
+        wished, answers = tuple(self._wished), dict[str, bool]()
+        for some in _slices(wished):
+            answers |= await self._asker.ask(is_watchable, some)
+        return Plan.of(wished, answers, self._most)
+
+    def _begin(self, tasks: TaskGroup, plan: Plan, in_force: anyio.Event) -> None:
+        """Take up that a watch is in force."""
+        self._plan = plan
+        in_force.set()
+        self._say_left_out(plan)
+        if not self._is_trusted and self._proof is None:
+            self._proof = anyio.CancelScope()
+            tasks.start_soon(self._prove, self._proof)
 
     async def _stop_when_due(self, watch: WatchThread) -> None:
         try:
             await anyio.sleep(self._rearm_seconds)
             await self._rearm.wait()
         finally:
-            watch.stop()  # cancelled or not: `run_sync` waits for the thread
+            watch.stop()  # cancelled or not
 
     async def _catch_up(self, in_force: anyio.Event) -> None:
         """See to what happened while nothing was watched."""
@@ -149,11 +168,13 @@ class Watcher:
         if self._plan is not None:
             await self._take_up(self._plan.waiting)
 
-    def _take(self, changed: frozenset[str], came_or_went: bool) -> None:
-        """Report what a watch tells."""
-        for count, directory in enumerate(changed.intersection(self._wished)):
-            if count < _SLICE:
-                self._looks.look(directory)  # so that a comparison does not report it a second time
+    async def _take(self, changed: frozenset[str], came_or_went: bool) -> None:
+        """Report what a watch tells; it is looked at, so that a comparison does not report it a second time."""
+        wished = tuple(changed.intersection(self._wished))
+        seen = {} if self._asker.is_busy else await self._asker.ask(self._looks.see, wished[:_SLICE])
+        for directory in wished:
+            if directory in seen and directory in self._wished:
+                self._looks.compare(directory, seen[directory])
             else:
                 self._looks.forget(directory)
         self._report(changed)
@@ -208,22 +229,19 @@ class Watcher:
     async def _compare(self, directories: Sequence[str]) -> dict[str, Look]:
         """Look at directories; report and return those that do not look the same as before."""
         found: dict[str, Look] = {}
-        for begin in range(0, len(directories), _SLICE):
-            looks = {
-                each: self._looks.look(each) for each in directories[begin : begin + _SLICE] if each in self._wished
-            }
+        for some in _slices(directories):
+            seen = await self._asker.ask(self._looks.see, [each for each in some if each in self._wished])
+            looks = {each: self._looks.compare(each, sight) for each, sight in seen.items() if each in self._wished}
             changed = {each: look for each, look in looks.items() if look is not Look.SAME}
             self._report(frozenset(changed))
             found |= changed
-            await checkpoint()
         return found
 
     async def _take_up(self, waiting: Sequence[str]) -> None:
         """Begin a new watch if one of these directories can be watched by now."""
-        for begin in range(0, len(waiting), _SLICE):
-            if any(map(is_watchable, waiting[begin : begin + _SLICE])):
+        for some in _slices(waiting):
+            if any((await self._asker.ask(is_watchable, some)).values()):
                 self._rearm.set()
-            await checkpoint()
 
     def _report(self, directories: frozenset[str]) -> None:
         wished = directories.intersection(self._wished)
@@ -243,3 +261,8 @@ class Watcher:
                 len(plan.left_out),
                 self._poll_seconds,
             )
+
+
+def _slices(directories: Sequence[str]) -> Iterator[Sequence[str]]:
+    for begin in range(0, len(directories), _SLICE):
+        yield directories[begin : begin + _SLICE]
