@@ -67,8 +67,9 @@ class Claims:
             session_id = check_session_id(str(claim.name))
             self._sessions.get(owner, session_id)
             async with self._turns.take(SessionKey(owner.sandbox, session_id)):
-                self._sessions.get(owner, session_id)  # it may have ended while this call waited
-                yield Claimed(session_id, None, self._sessions.get(owner, session_id))
+                claimed = self._sessions.get(owner, session_id)  # it may have ended while this call waited
+                self._sessions.note_passed(claimed)
+                yield Claimed(session_id, None, claimed)
             return
         if claim.name is None:
             yield Claimed(mint_session_id(), None, None)

@@ -278,8 +278,11 @@ class SessionContextManager:
         places = {directory: await self._look(directory) for directory in directories_of(alone, None)}
         return bool(read(alone, places, home=self._home).usable)
 
-    async def resolve(self, owner: Owner, signs: Signs) -> Resolution:
+    async def resolve(self, owner: Owner, signs: Signs, *, is_told: bool = True) -> Resolution:
         """Return where a call works, decided anew from its signs; its session follows if it has moved.
+
+        Args:
+            is_told: the caller is shown the answer, so what changed since the one before needs no telling again.
 
         Raises:
             DirectoryError: a directory that was named explicitly cannot be worked in.
@@ -304,7 +307,7 @@ class SessionContextManager:
                     continue
                 resolution = replace(resolution, session=moved, switch=None, previous=session)
             break
-        if session is not None and signs.directory is None:
+        if session is not None and signs.directory is None and is_told:
             resolution = _told(resolution, self._untold.pop(session.key, None))
         if seen is not None:
             self.followed.note(owner, seen, is_held=session is not None)

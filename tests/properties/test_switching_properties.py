@@ -88,6 +88,10 @@ def kept(session: SessionContext) -> Kept:
 CHANGED = "its config has changed since"
 
 
+def owned(session: SessionContext) -> tuple[object, object]:
+    return session.project_id, session.project_root
+
+
 def what_changed(before: SessionContext) -> str:
     """Return what the next answer has to tell of a session that moved while nobody called."""
     was = f"project {before.project_name!r}" if before.project_name is not None else "no project"
@@ -183,6 +187,7 @@ class Sessions(RuleBasedStateMachine):
         signs = self.signs(client, handle, argument)
         before, known = self.shown(), self.manager.projects.known(owner)
         session = self.claimed(client, handle)
+        self.note_passed(session, handle)
         expected = Answer(session) if isinstance(session, str) else self.model(client, said, session).answer()
 
         found = self.attempt(lambda: self.manager.resolve(owner, signs), is_away=is_away)
@@ -197,8 +202,11 @@ class Sessions(RuleBasedStateMachine):
         is_moved = expected.becomes is not None and not is_away
         changed = {session.key: expected.becomes} if session is not None and is_moved else {}
         self.check_changes(before, changed)
-        untold = self.untold.pop(session.key, None) if session is not None else None
-        previous = session if expected.becomes is not None else untold
+        untold = self.untold.pop(session.key, None) if session is not None and argument is None else None
+        now = found.session
+        if untold is not None and now is not None and owned(now) == owned(untold):
+            untold = None  # it went and came back, or has another name only
+        previous = untold or (session if expected.becomes is not None else None)
         assert (found.previous is None) == (previous is None)
         assert found.previous is None or previous is None or kept(found.previous) == kept(previous)
         assert [told for told in found.warnings if CHANGED in told] == (
@@ -241,6 +249,7 @@ class Sessions(RuleBasedStateMachine):
     def enter(self, client: str, handle: Handle, path: str, is_project: bool, is_away: bool) -> None:
         owner, said = CLIENTS[client].owner, self.said[client]
         before, session = self.shown(), self.claimed(client, handle)
+        self.note_passed(session, handle)
         place = self.world.look(path)
         is_project = is_project and place is not None and place.project is not None
         project = place.project.root if is_project and place is not None and place.project is not None else None
@@ -279,6 +288,7 @@ class Sessions(RuleBasedStateMachine):
         assert found.before is None or session is None or kept(found.before) == kept(session)
         assert found.resolution.place is not None
         assert found.resolution.place.directory == becomes[0]
+        self.untold.pop(now.key, None)
         is_somebodys = session is not None and session.key in self.passed
         is_default_replaced = handle is None and CLIENTS[client].conversation is None and is_somebodys
         if session is None or is_default_replaced:
@@ -312,6 +322,8 @@ class Sessions(RuleBasedStateMachine):
         found = self.attempt(lambda: self.manager.set_working_directory(name, path, owner=owner))
 
         assert (found.code if isinstance(found, WorkrootError) else None) == refusal
+        if becomes is not None:
+            self.untold.pop(key, None)
         if becomes is not None and session is None:
             self.handles.append(name)
         self.check_changes(before, {key: becomes} if becomes is not None else {})
@@ -444,6 +456,10 @@ class Sessions(RuleBasedStateMachine):
             conversation=None if conversation is None else Alias(conversation),
         )
 
+    def note_passed(self, session: SessionContext | str | None, handle: Handle) -> None:
+        if handle is not None and isinstance(session, SessionContext):
+            self.passed.add(session.key)
+
     def claimed(self, client: str, handle: Handle) -> SessionContext | str | None:
         """Return the session that a call is in, None for none, or the code of the error that it is refused with."""
         owner, alias, conversation = CLIENTS[client]
@@ -451,7 +467,6 @@ class Sessions(RuleBasedStateMachine):
             key = SessionKey(owner.sandbox, SessionId(self.handle(client, handle)))
             session = self.shown().get(key)
             if session is not None and session.owner == owner:
-                self.passed.add(key)
                 return session
             return "closed_session" if self.ended.get(key) == owner else "unknown_session"
         name = conversation or (None if self.said[client].shares_process else alias)

@@ -368,10 +368,11 @@ async def test_a_pin_follows_its_client_or_becomes_stale(reader: User, era: str)
     first, second, against = (reader.directory(f"{name}-{era}") for name in ("first", "second", "against"))
     roots = [first]
     async with reader.client(reader.home, roots=roots, era=era) as client:
-        agreed, other = [
-            {"session_id": (await ask(client, "set_working_directory", directory=str(each)))["session_id"]}
-            for each in (first, against)
-        ]
+        opened = await ask(client, "set_working_directory", directory=str(first))
+        agreed = {"session_id": opened["session_id"]}
+        await ask(client, "get_working_directory", **agreed)
+        opened = await ask(client, "set_working_directory", directory=str(against))
+        other = {"session_id": opened["session_id"]}
         roots[:] = [second]
 
         assert (await ask(client, "get_working_directory", **agreed))["working_directory"] == str(second)

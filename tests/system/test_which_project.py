@@ -134,9 +134,9 @@ async def test_a_handle_names_the_session_wherever_it_stands(shared: Home, era: 
     one, two, start = (shared.repository(f"{name}-{era}") for name in ("handle-one", "handle-two", "handle-start"))
 
     async with shared.open_client(era, start) as client:
-        first, second = [
-            (await answer_of(client, "set_working_directory", directory=str(each)))["session_id"] for each in (one, two)
-        ]
+        first = (await answer_of(client, "set_working_directory", directory=str(one)))["session_id"]
+        await answer_of(client, "get_working_directory", session_id=first)
+        second = (await answer_of(client, "set_working_directory", directory=str(two)))["session_id"]
         in_meta = await answer_of(client, "get_working_directory", meta={"workroot/session": second})
         argument_first = await answer_of(
             client, "get_working_directory", meta={"workroot/session": second}, session_id=first

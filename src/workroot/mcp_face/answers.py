@@ -175,16 +175,20 @@ def working_directory_text(answer: WorkingDirectoryAnswer, resolution: Resolutio
 def _moves(answer: WorkingDirectoryAnswer) -> Iterator[str]:
     """Yield where the session was before, if that is another place."""
     before = answer.previous
-    if before is not None and before.working_directory != answer.working_directory:
+    if before is None or any(before.working_directory in warning for warning in answer.warnings):
+        return
+    if before.working_directory != answer.working_directory:
         yield f"before, it worked in {before.working_directory}"
 
 
 def _rivals(answer: WorkingDirectoryAnswer) -> Iterator[str]:
-    """Yield what else is named, and by what."""
-    for other in answer.alternatives[:_SAID]:
+    """Yield what else is named, and by what; what is nested in a project is no rival of it."""
+    is_project = answer.project_info is not None
+    rivals = [other for other in answer.alternatives if not (is_project and other.source == Source.REGISTRY)]
+    for other in rivals[:_SAID]:
         yield f"{other.source} ({other.detail}) names {other.directory}"
-    if len(answer.alternatives) > _SAID:
-        yield f"{len(answer.alternatives) - _SAID} more are named"
+    if len(rivals) > _SAID:
+        yield f"{len(rivals) - _SAID} more are named"
 
 
 def resolution_meta(resolution: Resolution, notes: Sequence[str] = ()) -> dict[str, Any]:

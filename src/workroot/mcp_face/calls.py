@@ -192,7 +192,7 @@ class ToolCalls:
         """Return where the caller works, for tools that do not depend on it."""
         try:
             signs = signs_of_call(call.ctx, roots=call.roots)
-            return await self._sessions.resolve(peer_of(call.ctx).owner, signs)
+            return await self._sessions.resolve(peer_of(call.ctx).owner, signs, is_told=False)
         except WorkrootError:
             return None
 

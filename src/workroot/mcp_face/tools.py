@@ -68,7 +68,7 @@ TOOLS = (
         ),
         input_schema=_schema(
             directory="Absolute path of an existing directory.",
-            project="Id, name or root of a project from list_projects; its root becomes the directory.",
+            project="Id or name of a project from list_projects, or a path in one; its root becomes the directory.",
             session_id="The session to move. Leave it out to open a new one.",
         ),
         output_schema=output_schema(WorkingDirectoryAnswer),
