@@ -251,7 +251,7 @@ def test_nobody_ever_sees_or_moves_anybody_elses_session(
 def test_changes_of_one_session_at_the_same_time_each_make_a_revision_of_their_own(
     moves: list[tuple[bool, str]], close_after: int | None, steps: list[int]
 ) -> None:
-    """By its handle and by the connection's name: it is one session all the same, until it ends."""
+    """By its handle and by the client's own id of the conversation: it is one session all the same, until it ends."""
 
     async def run() -> None:
         pause = Yielding(steps)
@@ -260,13 +260,13 @@ def test_changes_of_one_session_at_the_same_time_each_make_a_revision_of_their_o
             store, YieldingPlaces(pause), clock=ManualClock(), state=StoredState(namespace="n")
         )
         await manager.start()
-        editor = Alias("editor")
-        first = (await manager.enter(ADA, Signs(alias=editor), "/a1/x")).resolution.session
+        here = Alias("threadId:1")
+        first = (await manager.enter(ADA, Signs(conversation=here), "/a1/x")).resolution.session
         assert first is not None
         acknowledged: list[SessionContext] = []
 
         async def move(by_handle: bool, name: str) -> None:
-            signs = Signs(session_id=first.session_id) if by_handle else Signs(alias=editor)
+            signs = Signs(session_id=first.session_id) if by_handle else Signs(conversation=here)
             with suppress(ClosedSessionError):
                 session = (await manager.enter(ADA, signs, f"/a1/{name}")).resolution.session
                 assert session is not None
