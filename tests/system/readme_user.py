@@ -24,6 +24,7 @@ from mcp_types import CallToolResult, Implementation, ListRootsResult, Root
 from platformdirs import user_cache_dir
 from pydantic import FileUrl
 from readme_document import ROOT, find
+from real_daemon import end_processes_with
 
 HOME_IN_README = "/home/you"
 MODERN, HANDSHAKE = "2026-07-28", "legacy"
@@ -58,6 +59,7 @@ class User:
                     user.run("stop")
                 for daemon in user._serving:
                     daemon.wait(DEADLINE_SECONDS)
+                end_processes_with(f"HOME={user.home}")
 
     @property
     def command(self) -> Path:

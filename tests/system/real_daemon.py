@@ -74,6 +74,22 @@ class Process:
         os.close(self._descriptor)
 
 
+def end_processes_with(variable: str) -> None:
+    """End the daemons and connectors that have *variable* (`NAME=value`) in their environment.
+
+    A daemon may have been starting when the other was told to stop.
+    """
+    for entry in os.listdir("/proc"):
+        with suppress(OSError):
+            if entry.isdecimal() and variable.encode() in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
+                process = Process(int(entry))
+                process.signal(signal.SIGTERM)
+                if not process.wait_end(5):
+                    process.signal(signal.SIGKILL)
+                    process.wait_end(5)
+                process.close()
+
+
 @dataclass
 class Home:
     """A user's home directory, their projects, and the state directory of their daemon.
@@ -248,26 +264,11 @@ class Home:
         """End whatever was started with this home."""
         with suppress(DaemonUnavailableError):
             self.ask("stop")
-        for process in self._left_processes():
-            process.signal(signal.SIGTERM)  # a daemon may have been starting when the other was told to stop
-            if not process.wait_end(5):
-                process.signal(signal.SIGKILL)
-                process.wait_end(5)
-            process.close()
+        end_processes_with(f"WORKROOT_HOME={self.state}")
         for started in self.started:
             started.wait(5)
             if started.stderr is not None:
                 started.stderr.close()
-
-    def _left_processes(self) -> list[Process]:
-        """Return the daemons and connectors of this home: those that have it in their environment."""
-        mark = f"WORKROOT_HOME={self.state}".encode()
-        left = []
-        for entry in os.listdir("/proc"):
-            with suppress(OSError):
-                if entry.isdecimal() and mark in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
-                    left.append(Process(int(entry)))
-        return left
 
     # Clients
 
