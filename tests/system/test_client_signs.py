@@ -98,7 +98,7 @@ async def test_over_http(
     os.chdir(placed.process or "/")  # "/" is the directory of nobody's project
 
     async with open_http_client(shared, bearer, placed, name, era) as client:
-        called = await client.call_tool("get_working_directory", {}, meta=placed.meta or None)  # type: ignore[arg-type]
+        called = await client.call_tool("get_working_directory", {}, meta=placed.meta or None)  # type: ignore[arg-type] # any keys
 
     assert not called.is_error, called
     check({"structuredContent": called.structured_content, "_meta": called.meta}, placed)
