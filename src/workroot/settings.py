@@ -24,6 +24,7 @@ from pydantic_settings import (
 from workroot import rendezvous
 from workroot.core.projects import CONFIG_NAMES
 from workroot.errors import SettingsError
+from workroot.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,7 +40,7 @@ _NEAR = 0.75
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Settings(BaseSettings):
+class Settings(Limits, BaseSettings):
     """The settings of one daemon. Built by `load_settings`; built directly, it reads no file and no variable.
 
     Attributes:

@@ -1,0 +1,55 @@
+"""How much of everything one client, and all of them together, may take of the daemon.
+
+Each limit is a setting of the same name (`workroot.settings.Settings` is a `Limits`); a project's files
+change none of them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["DEFAULT_LIMITS", "Limits"]
+
+_Count = Annotated[int, Field(ge=1, le=100_000)]
+_Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+
+
+class Limits(BaseModel):
+    """The limits of one daemon.
+
+    Attributes:
+        max_connections: open at a time, of the Unix socket and of HTTP each; further ones are closed at once.
+        max_connections_per_user: HTTP connections at a time that act for one user.
+        max_requests_in_flight: of one connection; further ones wait their turn.
+        max_listens: streams of `subscriptions/listen` at a time.
+        max_listens_per_client: of one connector, or of one HTTP user.
+        max_http_sessions: sessions of protocol 2025-11-25 or older that HTTP holds in memory; the one unused for
+            longest gives way, and comes back at its next request.
+        http_session_idle_seconds: without a request for so long, one is let go from memory; it comes back too.
+        requests_per_second: of one HTTP user, on average.
+        request_burst: of one HTTP user, at once.
+        header_seconds: how long the head of an HTTP request may take to arrive.
+        body_seconds: how long its body may take.
+        write_seconds: how long a client may take nothing of what it is sent, until its connection ends.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    max_connections: _Count = 512
+    max_connections_per_user: _Count = 64
+    max_requests_in_flight: _Count = 64
+    max_listens: _Count = 256
+    max_listens_per_client: _Count = 32
+    max_http_sessions: _Count = 256
+    http_session_idle_seconds: _Seconds = 600
+    requests_per_second: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] = 200
+    request_burst: _Count = 400
+    header_seconds: _Seconds = 10
+    body_seconds: _Seconds = 15
+    write_seconds: _Seconds = 15
+
+
+DEFAULT_LIMITS = Limits()
+"""What holds where nothing is set."""
