@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 
 import anyio
+from bench_neighbours import measure_idle, measure_neighbours, rows_of_idle, rows_of_neighbours
 from bench_projects import measure_pushes, measure_searches, rows_of
 from mcp import Client
 from mcp.client.session import ClientRequestContext
@@ -59,6 +60,8 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=15, help="starts of each program (default 15)")
     parser.add_argument("--calls", type=int, default=400, help="calls of each kind (default 400)")
     parser.add_argument("--searches", type=int, default=2000, help="searches for a project of each kind (default 2000)")
+    parser.add_argument("--attack-seconds", type=float, default=4, help="length of each attack (default 4; 0: none)")
+    parser.add_argument("--idle-seconds", type=float, default=60, help="length of the idle time (default 60; 0: none)")
     arguments = parser.parse_args()
     with warm_daemon() as project:
         pairs = measure_starts(project, arguments.starts)
@@ -67,6 +70,10 @@ def main() -> None:
         searches = anyio.run(measure_searches, project.parent, arguments.searches)
         environment = {"WORKROOT_HOME": os.environ["WORKROOT_HOME"]}
         pushes = anyio.run(measure_pushes, WORKROOT, project, environment)
+        others = list(rows_of_neighbours(measure_neighbours(WORKROOT, project.parent, arguments.attack_seconds)))
+        if arguments.idle_seconds:
+            idle = anyio.run(measure_idle, WORKROOT, project.parent, environment, arguments.idle_seconds)
+            others.extend(rows_of_idle(idle))
     table = Table(title="workroot beside a bare SDK stdio server: medians, in turns", title_justify="left")
     for column in ("what", "workroot", "bare SDK", "ratio", "aim"):
         table.add_column(column, justify="left" if column == "what" else "right")
@@ -75,6 +82,8 @@ def main() -> None:
         aim = f"<= {pair.limit:.2f}" if pair.limit is not None else ""
         table.add_row(pair.name, ours, theirs, f"{pair.ratio:.2f}", aim)
     for row in rows_of(searches, pushes):
+        table.add_row(*row)
+    for row in others:
         table.add_row(*row)
     console.print(table)
 
