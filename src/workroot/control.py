@@ -6,6 +6,7 @@ The answers' keys are an interface: `--json` prints them as they are.
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from workroot import __version__
@@ -41,6 +42,9 @@ class Control:
     Args:
         facts: what does not change while the daemon runs: paths, boot id, addresses.
         stopping: set by the command `stop`.
+        status: answers the command `status`; None: what this class knows by itself.
+        back_up: copies the database, and returns where the copy is; None: there is no such command.
+        metrics: gives their media type and text; None: there is no such command.
     """
 
     def __init__(
@@ -52,11 +56,14 @@ class Control:
         facts: Mapping[str, Any],
         stopping: anyio.Event,
         connections: Callable[[], int],
+        status: Callable[[], Awaitable[dict[str, Any]]] | None = None,
+        back_up: Callable[[], Awaitable[dict[str, Any]]] | None = None,
+        metrics: Callable[[], Awaitable[tuple[str, bytes]]] | None = None,
     ) -> None:
         self._sessions, self._decisions, self._owner = sessions, decisions, owner
         self._facts, self._stopping, self._connections = facts, stopping, connections
         self._commands: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
-            "status": self._status,
+            "status": status or self._status,
             "sessions": self._list_sessions,
             "projects": self._list_projects,
             "decisions": self._list_decisions,
@@ -64,6 +71,10 @@ class Control:
             "sweep": self._sweep,
             "stop": self._stop,
         }
+        if metrics is not None:
+            self._commands["metrics"] = lambda: _as_text(metrics)
+        if back_up is not None:
+            self._commands["backup"] = lambda: _with_way_back(back_up)
 
     async def __call__(self, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out one command.
@@ -162,6 +173,15 @@ class Control:
             "revision": session.revision,
             "connected": self._sessions.is_connected(session),
         }
+
+
+async def _as_text(metrics: Callable[[], Awaitable[tuple[str, bytes]]]) -> dict[str, Any]:
+    media_type, text = await metrics()
+    return {"media_type": media_type, "text": text.decode()}
+
+
+async def _with_way_back(back_up: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    return {**await back_up(), "version": __version__, "python": sys.executable}
 
 
 def _check(argument: object, kind: type) -> None:

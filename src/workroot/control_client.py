@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from workroot import __version__
 from workroot.errors import ControlError, DaemonUnavailableError, RendezvousError
-from workroot.rendezvous import hello_line, parse_hello
+from workroot.rendezvous import hello_line, installation, parse_hello
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,18 +34,16 @@ class ControlClient:
     """A connection to the daemon, opened by `open_control`.
 
     Attributes:
-        daemon: the fields of the daemon's hello line: `version`, `boot`, `pid`.
+        daemon: the fields of the daemon's hello line: `version`, `installation`, `boot`, `pid`.
     """
 
     def __init__(self, connection: socket.socket, path: str, answer_seconds: float) -> None:
         self._connection, self._path, self._answer_seconds = connection, path, answer_seconds
         self._read = bytearray()
         try:
-            self.daemon = parse_hello(self._exchange(hello_line(role="control", version=__version__)))
+            self.daemon = parse_hello(self._exchange(_hello_line()))
         except ValueError as error:
-            raise ControlError(
-                f"{error} (at {path}); is another version of workroot running? stop it with its own `workroot stop`"
-            ) from None
+            raise ControlError(f"{error}; look what listens at {path}, end it and try again") from None
 
     def ask(self, command: str, **arguments: object) -> dict[str, object]:
         """Return the daemon's result for *command*; arguments that are None are left out.
@@ -140,6 +138,10 @@ def _check_owner(path: str) -> None:
         raise RendezvousError(directory, "belongs to another user", "remove it, or choose another WORKROOT_HOME")
     if status.st_mode & 0o022:
         raise RendezvousError(directory, "can be written to by other users", f"run `chmod 700 {directory}`")
+
+
+def _hello_line() -> bytes:
+    return hello_line(role="control", version=__version__, installation=installation())
 
 
 def _text(value: object) -> str | None:

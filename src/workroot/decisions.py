@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from workroot.errors import WorkrootError
+from workroot.redaction import short_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +30,6 @@ _MAX_TEXT = 1000
 _MAX_PATH = 4096
 _LEAST_OF_HANDLE = 8
 _LONGEST_HANDLE = 128
-_SHOWN_OF_HANDLE = 11  # `wr_` and 8 characters; the whole handle is a capability
 
 _Named = TypeVar("_Named", "Alternative", "Step")
 
@@ -146,8 +146,8 @@ def _cut(decision: Decision) -> Decision:
     client, error, claimed = decision.client, decision.error, decision.claimed
     if error is not None:
         text = error[1]
-        if claimed is not None and len(claimed) > _SHOWN_OF_HANDLE:
-            text = text.replace(claimed, f"{claimed[:_SHOWN_OF_HANDLE]}...")
+        if claimed:
+            text = text.replace(claimed, short_session(claimed))
         error = (error[0], _short(text))
     return replace(
         decision,

@@ -18,6 +18,7 @@ __all__ = [
     "ConfigError",
     "ConfirmationError",
     "ControlError",
+    "DaemonSilentError",
     "DaemonStartError",
     "DaemonUnavailableError",
     "DirectoryError",
@@ -26,9 +27,11 @@ __all__ = [
     "NotStartedError",
     "ProjectUnknownError",
     "RendezvousError",
+    "ServiceError",
     "SessionError",
     "SettingsError",
     "SignsDisagreeError",
+    "SocketTakenError",
     "StoreError",
     "StoreInUseError",
     "StoreTooNewError",
@@ -300,8 +303,15 @@ class StoreInUseError(StoreError):
 
     code = "store_in_use"
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{path} is in use by another process; connect to the running daemon instead")
+    def __init__(self, path: str, pid: str | None = None, host: str | None = None, here: str | None = None) -> None:
+        if host is not None and host != here:
+            super().__init__(
+                f"{path} is in use by process {pid} on host {host!r}, this one is {here!r}: a state directory serves "
+                f"one host at a time; run `workroot stop` there, or give each host a WORKROOT_HOME of its own"
+            )
+            return
+        who = "another process" if pid is None else f"process {pid}"
+        super().__init__(f"{path} is in use by {who}; connect to the running daemon instead")
 
 
 # The daemon and the way to it
@@ -317,13 +327,28 @@ class RendezvousError(WorkrootError):
         super().__init__(f"{path} {problem}; {cure}")
 
 
+class SocketTakenError(RendezvousError):
+    """Somebody else listens where the daemon's clients look for it; that one was left alone."""
+
+    code = "socket_taken"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            path,
+            "is held by another program, most likely a service manager",
+            "let that one start the daemon (`systemctl --user start workroot.service`), or stop its socket first",
+        )
+
+
 class AlreadyRunningError(WorkrootError):
     """A daemon of this user runs already."""
 
     code = "already_running"
 
-    def __init__(self, lock_path: str) -> None:
-        super().__init__(f"a daemon runs already (it holds {lock_path}); `workroot status` shows it")
+    def __init__(self, lock_path: str, pid: int | None = None) -> None:
+        self.pid = pid
+        who = "it" if pid is None else f"pid {pid}"
+        super().__init__(f"a daemon runs already ({who} holds {lock_path}); `workroot status` shows it")
 
 
 class DaemonUnavailableError(WorkrootError):
@@ -332,7 +357,22 @@ class DaemonUnavailableError(WorkrootError):
     code = "daemon_unavailable"
 
     def __init__(self, socket_path: str, problem: str = "no daemon answers") -> None:
+        self.problem = problem
         super().__init__(f"{problem} at {socket_path}; start one with `workroot serve`")
+
+
+class DaemonSilentError(WorkrootError):
+    """A daemon is there, for it holds the lock, and does not answer: it starts, ends, is held up or was suspended."""
+
+    code = "daemon_silent"
+
+    def __init__(self, lock_path: str, pid: int | None, problem: str) -> None:
+        self.pid = pid
+        who = "a daemon" if pid is None else f"the daemon with pid {pid}"
+        super().__init__(
+            f"{who} runs, for it holds {lock_path}, and does not answer ({problem}); it may be starting, ending or "
+            f"suspended: try again, and see its log"
+        )
 
 
 class ControlError(WorkrootError):
@@ -358,6 +398,12 @@ class DaemonStartError(WorkrootError):
         super().__init__(f"the daemon did not start: {problem}; see {log_path}")
 
 
+class ServiceError(WorkrootError):
+    """The daemon cannot be made a service, or be one no more; the text says what was done before, if anything was."""
+
+    code = "service"
+
+
 class SettingsError(WorkrootError):
     """The user's settings cannot be used."""
 
@@ -371,6 +417,12 @@ class TokenError(WorkrootError):
     """A token command cannot be carried out."""
 
     code = "invalid_token"
+
+
+class DaemonKeyError(WorkrootError):
+    """The key that proves what the daemon said earlier cannot be read or made."""
+
+    code = "invalid_daemon_key"
 
 
 class TrustError(WorkrootError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,10 +19,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SessionMoved:
-    """A session was opened, or works elsewhere now; *before* is None if it is new."""
+    """A session was opened, or works elsewhere now; *before* is None if it is new.
+
+    Attributes:
+        is_asked_for: a caller asked for that; it did not follow from what the client shows of itself or its project.
+    """
 
     session: SessionContext
     before: SessionContext | None
+    is_asked_for: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

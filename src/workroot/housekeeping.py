@@ -32,8 +32,15 @@ class Housekeeping:
     """
 
     def __init__(self, clock: Clock, *, every: Sequence[tuple[float, Callable[[], Awaitable[object]]]]) -> None:
-        self._clock, self._every = clock, every
+        self._clock, self._seconds = clock, {job: seconds for seconds, job in every}
+        self._changed = {job: anyio.Event() for job in self._seconds}
         self._task: asyncio.Task[None] | None = None
+
+    def change_interval(self, job: Callable[[], Awaitable[object]], seconds: float) -> None:
+        """Run *job* after each *seconds* from now on; the time that it has waited already does not count."""
+        if self._seconds[job] != seconds:
+            self._seconds[job] = seconds
+            self._changed[job].set()
 
     def start(self) -> None:
         """Begin; the first run of each job is due after its interval. Idempotent."""
@@ -56,16 +63,30 @@ class Housekeeping:
 
     async def _run(self) -> None:
         async with anyio.create_task_group() as jobs:
-            for seconds, job in self._every:
-                jobs.start_soon(self._repeat, seconds, job)
+            for job in self._seconds:
+                jobs.start_soon(self._repeat, job)
 
-    async def _repeat(self, seconds: float, job: Callable[[], Awaitable[object]]) -> None:
+    async def _repeat(self, job: Callable[[], Awaitable[object]]) -> None:
         while True:
-            await self._clock.sleep(seconds)
-            try:
-                await job()
-            except Exception:  # a boundary: one failure must not end the sweeping for good
-                logger.exception("housekeeping failed; it is tried again in %s seconds", seconds)
+            if await self._is_due(job):
+                try:
+                    await job()
+                except Exception:  # a boundary: one failure must not end the sweeping for good
+                    logger.exception("housekeeping failed; it is tried again in %s seconds", self._seconds[job])
+
+    async def _is_due(self, job: Callable[[], Awaitable[object]]) -> bool:
+        """Wait for the job's interval to pass; False: it was changed meanwhile, and begins anew."""
+        changed = self._changed[job] = anyio.Event()
+        async with anyio.create_task_group() as waiting:
+
+            async def give_up() -> None:
+                await changed.wait()
+                waiting.cancel_scope.cancel()
+
+            waiting.start_soon(give_up)
+            await self._clock.sleep(self._seconds[job])
+            waiting.cancel_scope.cancel()
+        return not changed.is_set()
 
 
 class WriteBehind:

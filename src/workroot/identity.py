@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import hmac
+import json
 import os
 import re
 import secrets
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from workroot.core.sessions import Owner
+from workroot.core.sessions import DEFAULT_SANDBOX, Owner
 from workroot.errors import TokenError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Token(BaseModel):
         sha256: digest of the token as hex digits; the token itself has 256 random bits, so this is enough.
         user: the user it acts for, or None for the operating-system user.
         created_at: in seconds since the Unix epoch.
+        sandbox: the tenant whose sessions it may reach, or None for the one that everybody is in who names none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -58,11 +60,13 @@ class Token(BaseModel):
     sha256: _Digest
     user: _Name | None
     created_at: float
+    sandbox: _Name | None = None
 
     @property
     def owner(self) -> Owner:
         """On whose behalf its bearer calls."""
-        return os_owner() if self.user is None else Owner(f"user:{self.user}")
+        principal = os_owner().principal if self.user is None else f"user:{self.user}"
+        return Owner(principal, self.sandbox or DEFAULT_SANDBOX)
 
 
 class _Content(BaseModel):
@@ -95,12 +99,13 @@ class TokenFile:
         self._clock = clock
         self._read: tuple[_FileIdentity, tuple[Token, ...]] | None = None
 
-    def create(self, name: str, user: str | None = None) -> str:
+    def create(self, name: str, user: str | None = None, sandbox: str | None = None) -> str:
         """Make a token and return it: nobody can be shown it again.
 
         Args:
             name: which client entry it is for; 1 to 64 letters, digits, `.`, `_` or `-`.
             user: on whose behalf its bearer calls, spelled like a name; None for the operating-system user.
+            sandbox: the tenant whose sessions it may reach, spelled like a name; None for the default one.
 
         Raises:
             TokenError: the name is taken or cannot be one, or the file is unusable; nothing was written.
@@ -108,6 +113,8 @@ class TokenFile:
         _check_name(name, "token")
         if user is not None:
             _check_name(user, "user")
+        if sandbox is not None:
+            _check_name(sandbox, "sandbox")
         token = f"wrt_{secrets.token_urlsafe(_TOKEN_BYTES)}"
         with self._changing() as directory:
             tokens = self._load()
@@ -116,7 +123,7 @@ class TokenFile:
                     f"there is a token named {name!r} already: revoke it first (`workroot token revoke {name}`), "
                     f"or choose another name"
                 )
-            made = Token(name=name, sha256=_digest(token), user=user, created_at=self._clock())
+            made = Token(name=name, sha256=_digest(token), user=user, created_at=self._clock(), sandbox=sandbox)
             self._replace((*tokens, made), directory)
         return token
 
@@ -217,7 +224,7 @@ class TokenFile:
                 os.close(directory)
 
     def _replace(self, tokens: Sequence[Token], directory: int) -> None:
-        content = _Content(tokens=tuple(tokens)).model_dump_json(indent=2).encode() + b"\n"
+        content = _written(tokens)
         temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -231,6 +238,12 @@ class TokenFile:
             raise
         os.fsync(directory)
         self._read = None
+
+
+def _written(tokens: Sequence[Token]) -> bytes:
+    """Return the file's content; without a sandbox a token is written as workroot 0.1 wrote and reads it."""
+    rows = [one.model_dump(exclude={"sandbox"} if one.sandbox is None else None) for one in tokens]
+    return json.dumps({"version": 1, "tokens": rows}, indent=2).encode() + b"\n"
 
 
 def _digest(token: str) -> str:

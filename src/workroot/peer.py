@@ -47,14 +47,36 @@ class RootsMemory:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Conversation:
-    """What the handshake era keeps per connection, for as long as it lasts."""
+    """What the handshake era keeps per connection, for as long as it lasts.
+
+    Attributes:
+        roots: what it has shown of answering the question for its roots.
+    """
 
     roots: RootsMemory = field(default_factory=RootsMemory)
     _closing: list[Callable[[], None]] = field(default_factory=list)
+    _hearing: list[Callable[[], None]] = field(default_factory=list)
+    _hears: bool = True
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call *callback* when the connection ends; it must not raise or wait."""
         self._closing.append(callback)
+
+    @property
+    def hears(self) -> bool:
+        """Whether what is sent unasked reaches the client now; over HTTP, while it holds a stream open."""
+        return self._hears
+
+    @hears.setter
+    def hears(self, hears: bool) -> None:
+        self._hears = hears
+        if hears:
+            for callback in tuple(self._hearing):
+                callback()
+
+    def on_hearing(self, callback: Callable[[], None]) -> None:
+        """Call *callback* whenever the client begins to hear what it is sent; it must not raise or wait."""
+        self._hearing.append(callback)
 
     def close(self) -> None:
         """The connection ended: let go of what was kept for it. Safe to call twice."""
@@ -91,11 +113,13 @@ class Peer:
             It counts in the handshake era only.
         hints: the connector's facts or the request's headers, best first.
         header_session: the header `Workroot-Session`, or None.
+        is_resumable: the client may come back under its alias long after this connection has ended.
     """
 
     owner: Owner
     alias: Alias | None = None
     hints: tuple[Hint, ...] = ()
     header_session: str | None = None
+    is_resumable: bool = False
     resumption: Resumption | None = None
     conversation: Conversation = field(default_factory=Conversation)

@@ -17,29 +17,40 @@ from workroot.errors import RendezvousError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeGuard
 
 __all__ = [
     "ENVIRONMENT_SIGNS",
     "MAX_LINE_BYTES",
+    "OLDEST_WIRE_VERSION",
     "PASSED_ENVIRONMENT",
     "READY_WORD",
     "WIRE_VERSION",
+    "backup_directory",
     "check_private_directory",
+    "common_wire",
     "daemon_environment",
     "hello_line",
     "home_directory",
+    "installation",
     "instance_lock_path",
     "log_path",
     "make_private_directory",
+    "parse_client_hello",
     "parse_hello",
     "prepare_meeting_place",
     "run_directory",
     "socket_path",
+    "spawn_lock_path",
     "state_directory",
+    "stopped_path",
 ]
 
 WIRE_VERSION = 1
 """Protocol number of the hello line and of what follows it."""
+
+OLDEST_WIRE_VERSION = 1
+"""The lowest protocol number that is still understood here."""
 
 MAX_LINE_BYTES = 1024 * 1024
 """Longest line either side accepts, its newline not counted."""
@@ -93,6 +104,21 @@ def socket_path(state: str) -> str:
 def instance_lock_path(state: str) -> str:
     """Return the file whose `flock` the one daemon of *state* holds from before it listens until it has ended."""
     return os.path.join(run_directory(state), "daemon.lock")
+
+
+def spawn_lock_path(state: str) -> str:
+    """Return the file whose `flock` is the turn to start the daemon of *state*, or to put another in its place."""
+    return os.path.join(run_directory(state), "spawn.lock")
+
+
+def stopped_path(state: str) -> str:
+    """Return the file that is there when the user stopped the daemon of *state*, until one is started again."""
+    return os.path.join(run_directory(state), "stopped")
+
+
+def backup_directory(state: str) -> str:
+    """Return the directory of the copies of the database that were made before an upgrade."""
+    return os.path.join(state, "backups")
 
 
 def log_path(state: str) -> str:
@@ -162,24 +188,79 @@ def daemon_environment(environment: Mapping[str, str] = os.environ) -> dict[str,
     return passed
 
 
+def installation() -> str:
+    """Return what tells this installation from others of the same user: the place that it was installed to.
+
+    That is the environment that holds the package, so that it stays the same over an upgrade in place; a package
+    outside of it (a checkout) stands for itself.
+    """
+    prefix = os.path.realpath(sys.prefix)
+    packages = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    return prefix if packages.startswith(os.path.join(prefix, "")) else packages
+
+
 def hello_line(**fields: object) -> bytes:
     """Return the first line of either side; *fields* that are None are left out."""
     said = {name: value for name, value in fields.items() if value is not None}
-    return json.dumps({"workroot": WIRE_VERSION, **said}).encode() + b"\n"
+    return json.dumps({"workroot": WIRE_VERSION, "oldest": OLDEST_WIRE_VERSION, **said}).encode() + b"\n"
 
 
 def parse_hello(line: bytes) -> dict[str, object]:
-    """Return the fields of the other side's first line.
+    """Return the fields of the other side's first line, whatever protocol it speaks.
 
     Raises:
-        ValueError: it is not a hello line of a protocol known here; the text says what it is.
+        ValueError: it is not a hello line; the text says so.
     """
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):
-        raise ValueError("the first line is not a workroot hello") from None
-    if not isinstance(fields, dict) or "workroot" not in fields:
+        fields = None
+    if not isinstance(fields, dict) or not _is_number(fields.get("workroot")):
         raise ValueError("the first line is not a workroot hello")
-    if fields["workroot"] != WIRE_VERSION:
-        raise ValueError(f"the other side speaks protocol {fields['workroot']!r}, this one {WIRE_VERSION}")
     return fields
+
+
+def parse_client_hello(line: bytes) -> dict[str, object]:
+    """Return the fields of a client's first line, for the daemon.
+
+    Control requests are the same in every protocol, or a daemon that is too old could not be told to stop.
+
+    Raises:
+        ValueError: it is not a hello line, or no protocol is known to both; the text says what to do.
+    """
+    fields = parse_hello(line)
+    if fields.get("role") != "control":
+        common_wire(fields, sender="client")
+    return fields
+
+
+def common_wire(fields: Mapping[str, object], *, sender: str) -> int:
+    """Return the highest protocol number that both sides know.
+
+    Args:
+        fields: what the other side said of itself, from `parse_hello`.
+        sender: what the other side is, `daemon` or `client`.
+
+    Raises:
+        ValueError: there is none; the text says which side is older, and what to do.
+    """
+    newest, oldest = fields.get("workroot"), fields.get("oldest")
+    newest = newest if _is_number(newest) else 0
+    oldest = oldest if _is_number(oldest) and oldest <= newest else newest  # one that says no range knows one number
+    if max(oldest, OLDEST_WIRE_VERSION) <= min(newest, WIRE_VERSION):
+        return min(newest, WIRE_VERSION)
+    receiver = "client" if sender == "daemon" else "daemon"
+    older = sender if newest < OLDEST_WIRE_VERSION else receiver
+    cure = "run `workroot upgrade`" if older == "daemon" else "restart this server in the editor, or upgrade it there"
+    raise ValueError(
+        f"the {sender} speaks protocol {_span(oldest, newest)}, this {receiver} "
+        f"{_span(OLDEST_WIRE_VERSION, WIRE_VERSION)}: the {older} is the older one; {cure}"
+    )
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _span(oldest: int, newest: int) -> str:
+    return str(newest) if oldest == newest else f"{oldest} to {newest}"

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from workroot.core.ports import Clock, PlaceFinder, SessionStore
     from workroot.core.projects import Directory
     from workroot.events import EventBus
+    from workroot.kept_connections import KeptConnections
     from workroot.registry import ProjectRegistry
 
 __all__ = ["LOCAL_OWNER", "Entered", "SessionContextManager"]
@@ -146,9 +147,22 @@ class SessionContextManager:
         return self._ledger.events
 
     @property
+    def connections(self) -> KeptConnections:
+        """What conversations of the handshake era asked for."""
+        return self._ledger.connections
+
+    @property
     def is_reach_bounded(self) -> bool:
         """Tell whether an argument may not reach everywhere, so that all that the client names counts."""
         return self._reach != "anywhere"
+
+    def change_settings(
+        self, *, model_may_move: Reach, idle_seconds: float, ended_seconds: float, sweep_seconds: float
+    ) -> None:
+        """Go on with other values, from now on or from the next sweep on; see the class for what they mean."""
+        self._reach = model_may_move
+        self._sweeper.idle_seconds, self._sweeper.ended_seconds = idle_seconds, ended_seconds
+        self._housekeeping.change_interval(self._sweeper.housekeep, sweep_seconds)
 
     # Life
 
@@ -205,7 +219,7 @@ class SessionContextManager:
                 if not arrival.is_made:
                     raise DryRunError(str(arrival.warning))
                 with suppress(PlaceOutdatedError):  # another project took its id meanwhile: look again
-                    session, _ = await self._ledger.move(owner, known, arrival.place, signs=())
+                    session, _ = await self._ledger.move(owner, known, arrival.place, signs=(), is_asked_for=True)
         self.followed.note(owner, place, is_held=True)
         self._untold.pop(session.key, None)
         return session
@@ -253,6 +267,10 @@ class SessionContextManager:
         """Return of how many sessions it is kept how they ended."""
         return self._sessions.ended_count()
 
+    def stale_count(self) -> int:
+        """Return how many sessions have been idle for too long and are not swept yet."""
+        return self._sweeper.stale_count()
+
     def is_connected(self, session: SessionContext) -> bool:
         """Tell whether a live connection stands for this session."""
         return self._sweeper.is_connected(session)
@@ -260,6 +278,10 @@ class SessionContextManager:
     def connected(self, owner: Owner, alias: Alias) -> AbstractContextManager[None]:
         """A connection named *alias* is live; the session that it stands for is not stale meanwhile."""
         return self._sweeper.connected(owner, alias)
+
+    def default_session(self, owner: Owner, alias: Alias) -> SessionContext | None:
+        """Return the session that a connection named *alias* stands for, or None if there is none."""
+        return self._sessions.of_alias(owner, alias)
 
     async def look(self, directory: str) -> Place:
         """Return which project owns *directory*, as of now; nobody works there because of that.
@@ -347,7 +369,12 @@ class SessionContextManager:
                     return self._only_reported(signs, before, places, arrival, around)
                 with suppress(PlaceOutdatedError):  # another project took its id meanwhile: look again
                     session, _ = await self._ledger.move(
-                        owner, session_id, arrival.place, signs=pinned_signs(place, usable), alias=alias
+                        owner,
+                        session_id,
+                        arrival.place,
+                        signs=pinned_signs(place, usable),
+                        alias=alias,
+                        is_asked_for=True,
                     )
         self.followed.note(owner, place, is_held=True)
         self._untold.pop(session.key, None)

@@ -34,6 +34,7 @@ from workroot.errors import NotStartedError, StoreUnavailableError
 from workroot.events import EventBus, ProjectsChanged, SessionMoved
 from workroot.events import SessionEnded as SessionEndedEvent
 from workroot.housekeeping import WriteBehind
+from workroot.kept_connections import KeptConnections
 from workroot.project_notes import Note, PlaceOutdatedError, ProjectNotes
 from workroot.registry import ProjectRegistry
 
@@ -57,6 +58,7 @@ class SessionLedger:
         projects: the projects that somebody has worked in.
         events: tells of each change, after it is kept.
         behind: what is written without anybody waiting.
+        connections: what conversations of the handshake era asked for.
 
     Args:
         store: keeps the changes.
@@ -79,6 +81,7 @@ class SessionLedger:
         self._notes = ProjectNotes(self.projects, identities)
         self.events = EventBus()
         self.behind = WriteBehind(store)
+        self.connections = KeptConnections(self._keep, clock)
 
     async def load(self) -> None:
         """Take over what the store keeps; the second time there is nothing to do.
@@ -93,6 +96,7 @@ class SessionLedger:
         seen = {session.key: awake - max(0.0, wall - session.last_used) for session in state.sessions}
         self.sessions.load(state, seen=seen)
         self._notes.load(state.projects, state.project_ids)
+        self.connections.load(state.connections, state.ended_aliases)
         self._state, self._is_loaded = None, True
         logger.info("holding %d sessions", len(self.sessions))
 
@@ -104,12 +108,14 @@ class SessionLedger:
         *,
         signs: tuple[PinnedSign, ...],
         alias: Alias | None = None,
+        is_asked_for: bool = False,
     ) -> tuple[SessionContext, SessionContext | None]:
         """Let a session work in *place*, and return it as it is now and as it was (None: it is new).
 
         Args:
             signs: what the pin has to remember.
             alias: stands for the session from now on, if the session is new.
+            is_asked_for: a caller asked for this; listeners are told.
 
         Raises:
             PlaceOutdatedError: the place has to be looked at again; nothing changed.
@@ -125,7 +131,7 @@ class SessionLedger:
 
             def tell() -> None:
                 self._show(note)
-                self.events.publish(SessionMoved(session, before))
+                self.events.publish(SessionMoved(session, before, is_asked_for))
                 logger.info("session %s works in %s", session_id, place.directory)
 
             await self._keep([*changes, *note.changes], tell)

@@ -1,18 +1,18 @@
-"""What a user may set, from one file and the environment into one frozen value, once.
+"""What a user may set, from one file and the environment into one frozen value.
 
-`config.toml` in the state directory, then the variables `WORKROOT_*`, which win. Nothing is read
-later, and a mistake is said before anything starts: a key that does not exist is never passed over.
+`config.toml` in the state directory, then the variables `WORKROOT_*`, which win. A mistake is said before anything
+starts or changes: a key that does not exist is never passed over, and a value in the file has its key's type, while
+a variable, which is text, is read as people write it.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -24,7 +24,9 @@ from pydantic_settings import (
 from workroot import rendezvous
 from workroot.core.projects import CONFIG_NAMES
 from workroot.errors import SettingsError
+from workroot.escaping import escaped
 from workroot.limits import Limits
+from workroot.settings_file import read_settings_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,6 +54,8 @@ class Settings(Limits, BaseSettings):
         ended_session_days: for how long an ended session's handle is remembered as ended.
         config_names: where a project's config is looked for at each level, first match wins.
         drain_seconds: how long requests in flight may go on after the daemon was asked to stop.
+        idle_exit_seconds: a daemon that a connector started ends by itself when no client was connected for so
+            long; 0: never. One with HTTP, under a service manager, or started by hand stays.
         write_behind_seconds: how long the time of a session's last use may wait to be stored.
         log_level: from which level on the log keeps records.
         trusted_directories: at and below them a level's owner and mode do not end a search, as with git's
@@ -59,6 +63,8 @@ class Settings(Limits, BaseSettings):
         model_may_move: how far the argument of a model reaches: `anywhere`, into `known` projects, or only into
             the directories that the client itself names (`roots`).
         show_recent_projects: an answer that does not know the project names recent ones.
+        otel_endpoint: of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`, to
+            send spans of MCP messages to; None for what OpenTelemetry's own variables say, or none.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, validate_default=False)
@@ -71,11 +77,13 @@ class Settings(Limits, BaseSettings):
     ended_session_days: Annotated[int, Field(ge=0, le=36500)] = 30
     config_names: Annotated[tuple[str, ...], NoDecode, Field(min_length=1)] = CONFIG_NAMES
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 3
+    idle_exit_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1800
     write_behind_seconds: _Seconds = 2
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     trusted_directories: Annotated[tuple[str, ...], NoDecode] = ()
     model_may_move: Literal["anywhere", "known", "roots"] = "anywhere"
     show_recent_projects: bool = True
+    otel_endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None
 
     @property
     def database_path(self) -> Path:
@@ -173,22 +181,28 @@ class _Environment(EnvSettingsSource):
 
 
 def _read_file(path: Path) -> dict[str, object]:
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(str(path), f"is not TOML: {error}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(str(path), "is not UTF-8 text") from None
-    except OSError as error:
-        raise SettingsError(str(path), f"cannot be read: {error.strerror or error}") from None
+    values = read_settings_file(path)
     if "state_directory" in values:
         raise SettingsError(str(path), f"state_directory: cannot be set here; {PREFIX}HOME chooses it")
     for key in values:
         if key not in _names():
-            raise SettingsError(str(path), f"{key}: {_no_such(key, _names())}")
-    return values
+            raise SettingsError(str(path), f"{escaped(key[:100])}: {_no_such(key, _names())}")
+    return {key: _checked(path, key, value) for key, value in values.items()}
+
+
+def _checked(path: Path, key: str, value: object) -> object:
+    """Return a value of the file as its setting takes it, if it has that setting's type: `1` is not `true`."""
+    value = tuple(value) if isinstance(value, list) else value
+    field = Settings.model_fields[key]
+    try:
+        TypeAdapter(field.annotation or object, config=ConfigDict(strict=True)).validate_python(
+            value.lower() if isinstance(value, str) else value
+        )
+    except ValidationError as error:
+        said = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
+        said = "input should be a list of texts" if isinstance(field.default, tuple) else said
+        raise SettingsError(str(path), f"{key}: {said[:1].lower()}{said[1:]}") from None
+    return value
 
 
 def _refuse_slips(environment: Mapping[str, str]) -> None:
@@ -200,7 +214,8 @@ def _refuse_slips(environment: Mapping[str, str]) -> None:
 
 
 def _names() -> list[str]:
-    return [name for name in Settings.model_fields if name != "state_directory"]
+    names = [name for name in Settings.model_fields if name != "state_directory"]
+    return sorted(names, key=lambda name: name in Limits.model_fields)  # the limits, which are many, at the end
 
 
 def _near(name: str, names: Iterable[str]) -> str | None:

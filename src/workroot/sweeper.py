@@ -35,7 +35,7 @@ class Sweeper:
         self, ledger: SessionLedger, turns: Turns, clock: Clock, *, idle_seconds: float, ended_seconds: float
     ) -> None:
         self._ledger, self._turns, self._clock = ledger, turns, clock
-        self._idle_seconds, self._ended_seconds = idle_seconds, ended_seconds
+        self.idle_seconds, self.ended_seconds = idle_seconds, ended_seconds  # may be set later
         self._connected: Counter[tuple[Owner, Alias]] = Counter()
 
     def is_connected(self, session: SessionContext) -> bool:
@@ -57,6 +57,11 @@ class Sweeper:
             if (session := self._ledger.sessions.of_alias(owner, alias)) is not None:
                 self._ledger.touch(session)
 
+    def stale_count(self) -> int:
+        """Return how many sessions the next sweep would end, as of now; the effort is for those."""
+        idle = self._ledger.sessions.idle(before=self._clock.awake() - self.idle_seconds)
+        return sum(not self.is_connected(session) for session in idle)
+
     async def sweep(self) -> list[SessionId]:
         """End what is stale, and return which sessions those were."""
         swept: list[SessionId] = []
@@ -69,10 +74,14 @@ class Sweeper:
         return swept
 
     async def housekeep(self) -> None:
-        """Sweep, and forget how those sessions ended that did so long ago."""
+        """Sweep, and forget what ended long ago and who will not come back."""
         await self.sweep()
-        await self._ledger.forget_ended(before=self._clock.wall() - self._ended_seconds)
+        await self._ledger.connections.housekeep(self._is_live)
+        await self._ledger.forget_ended(before=self._clock.wall() - self.ended_seconds)
+
+    def _is_live(self, owner: Owner, alias: Alias) -> bool:
+        return (owner, alias) in self._connected
 
     def _next_stale(self, looked_at: set[SessionKey]) -> list[SessionContext]:
-        idle = self._ledger.sessions.idle(before=self._clock.awake() - self._idle_seconds)
+        idle = self._ledger.sessions.idle(before=self._clock.awake() - self.idle_seconds)
         return list(islice((session for session in idle if session.key not in looked_at), _BATCH))

@@ -11,14 +11,20 @@ import pytest
 
 from workroot.core.changes import (
     AliasBound,
+    AliasEnded,
     Change,
+    ConnectionForgotten,
+    ConnectionSaved,
+    EndedAliasesForgotten,
     EndedForgotten,
     ProjectIdKept,
     ProjectSeen,
     SessionEnded,
     SessionSaved,
     SessionTouched,
+    StoredState,
 )
+from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.projects import Directory, DirectoryNode, KnownId, KnownProject, ProjectId, ProjectKey
 from workroot.core.sessions import (
     Alias,
@@ -73,6 +79,15 @@ APP_ID = KnownId(
     node=DirectoryNode(0, 2**63 - 1),
 )
 
+CONN = KeptConnection(
+    owner=ADA,
+    alias=Alias("conn"),
+    subscriptions=frozenset({"workroot://projects", "workroot://sessions/größe"}),
+    log_level="info",
+    is_resumable=True,
+    last_used=1_000.25,
+)
+
 
 def ended(session: SessionContext, ending: Ending = Ending.CLOSED, at: float = 2_000.0) -> SessionEnded:
     return SessionEnded(
@@ -108,7 +123,7 @@ async def aliases(store: SessionStore) -> dict[tuple[Owner, Alias], SessionId]:
 async def test_a_new_store_holds_nothing_but_its_namespace(store: SessionStore) -> None:
     state = await store.load()
 
-    assert (state.sessions, state.ended, state.aliases, state.projects, state.project_ids) == ((), (), (), (), ())
+    assert state == StoredState(namespace=state.namespace)
     assert str(uuid.UUID(state.namespace)) == state.namespace
     assert (await store.load()).namespace == state.namespace
 
@@ -400,6 +415,85 @@ async def test_project_ids_are_kept_by_repository_and_path(store: SessionStore) 
     assert set((await store.load()).project_ids) == set(known)
 
 
+# What conversations of the handshake era asked for
+
+
+@pytest.mark.parametrize(
+    "connection", [CONN, KeptConnection(owner=ADA, alias=Alias("bare"), last_used=1.0)], ids=["every field", "bare"]
+)
+async def test_a_connection_comes_back_as_it_was_saved(store: SessionStore, connection: KeptConnection) -> None:
+    await store.commit([ConnectionSaved(connection)])
+
+    assert (await store.load()).connections == (connection,)
+
+
+async def test_a_connection_replaces_all_that_was_kept_of_it(store: SessionStore) -> None:
+    await store.commit([ConnectionSaved(CONN)])
+
+    await store.commit([ConnectionSaved(bare := KeptConnection(owner=ADA, alias=CONN.alias, last_used=1.0))])
+
+    assert (await store.load()).connections == (bare,)
+
+
+async def test_connections_are_kept_by_owner_and_alias(store: SessionStore) -> None:
+    kept = [
+        CONN,
+        replace(CONN, owner=EVE),
+        replace(CONN, owner=Owner(ADA.principal, "tenant")),
+        replace(CONN, alias=Alias("other")),
+    ]
+
+    await store.commit([ConnectionSaved(each) for each in kept])
+    assert set((await store.load()).connections) == set(kept)
+
+    await store.commit([ConnectionForgotten(ADA, CONN.alias)])
+    assert set((await store.load()).connections) == set(kept[1:])
+
+
+async def test_a_connection_that_was_forgotten_may_begin_again(store: SessionStore) -> None:
+    await store.commit([ConnectionForgotten(ADA, CONN.alias), ConnectionSaved(CONN)])
+
+    assert (await store.load()).connections == (CONN,)
+
+
+async def test_an_ended_alias_keeps_nothing_but_its_first_end(store: SessionStore) -> None:
+    other = replace(CONN, alias=Alias("other"))
+    end = EndedAlias(ADA, CONN.alias, 2_000.0)
+    await store.commit([ConnectionSaved(CONN), ConnectionSaved(other)])
+
+    await store.commit([AliasEnded(end)])
+    await store.commit([AliasEnded(replace(end, ended_at=3_000.0))])
+
+    state = await store.load()
+    assert (state.connections, state.ended_aliases) == ((other,), (end,))
+
+
+async def test_nothing_is_kept_of_a_conversation_that_was_ended(store: SessionStore) -> None:
+    await store.commit([AliasEnded(EndedAlias(ADA, CONN.alias, 2_000.0))])
+
+    with pytest.raises(ChangeRefusedError, match="client has ended"):
+        await store.commit([ConnectionSaved(CONN)])
+    await store.commit([ConnectionSaved(eves := replace(CONN, owner=EVE))])
+
+    assert (await store.load()).connections == (eves,)
+
+
+async def test_ended_aliases_are_forgotten_that_lie_before_the_given_time(store: SessionStore) -> None:
+    old, then, new = (EndedAlias(ADA, Alias(str(at)), at) for at in (999.75, 1_000.0, 1_000.25))
+    await store.commit([AliasEnded(each) for each in (old, then, new)])
+
+    await store.commit([EndedAliasesForgotten(1_000.0)])
+
+    assert set((await store.load()).ended_aliases) == {then, new}
+
+
+async def test_the_end_of_an_alias_leaves_its_session(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK), bound("conn", WORK), AliasEnded(EndedAlias(ADA, Alias("conn"), 1.0))])
+
+    state = await store.load()
+    assert (state.sessions, state.aliases) == ((WORK,), (bound("conn", WORK),))
+
+
 # One call
 
 
@@ -433,7 +527,8 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
     gone = replace(BARE, session_id=SessionId("wr_gone"))
     other = replace(BARE, session_id=SessionId("wr_other"))
     await store.commit([SessionSaved(WORK), bound("conn", WORK), ended(gone, at=1.0), ProjectSeen(ADA, APP)])
-    await store.commit([ProjectIdKept(APP_ID)])
+    await store.commit([ProjectIdKept(APP_ID), ConnectionSaved(CONN)])
+    await store.commit([AliasEnded(EndedAlias(EVE, Alias("over"), 1.0))])
     before = await store.load()
 
     with pytest.raises(ChangeRefusedError):
@@ -451,6 +546,11 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
                 ended(WORK),
                 ended(other, at=3.0),
                 EndedForgotten(2.0),
+                ConnectionSaved(replace(CONN, log_level=None)),
+                ConnectionSaved(replace(CONN, alias=Alias("new"))),
+                ConnectionForgotten(ADA, CONN.alias),
+                AliasEnded(EndedAlias(ADA, CONN.alias, 3.0)),
+                EndedAliasesForgotten(2.0),
                 bound("late", gone),
             ]
         )
@@ -461,6 +561,7 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
     assert set(after.aliases) == set(before.aliases)
     assert set(after.projects) == set(before.projects)
     assert after.project_ids == before.project_ids
+    assert (after.connections, after.ended_aliases) == (before.connections, before.ended_aliases)
     await store.commit([ended(WORK)])  # the aliases of a session are still known with it
     assert (await store.load()).aliases == ()
 
@@ -475,8 +576,10 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
         ProjectSeen(ADA, replace(APP, name="\udcff")),
         SessionSaved(replace(WORK, project_name="\udcff")),
         ProjectIdKept(replace(APP_ID, key=ProjectKey("/\udcff", ""))),
+        ConnectionSaved(replace(CONN, subscriptions=frozenset({"\udcff"}))),
+        AliasEnded(EndedAlias(ADA, Alias("\udcff"), 1.0)),
     ],
-    ids=["session", "sign", "ending", "alias", "project", "project name", "project id"],
+    ids=["session", "sign", "ending", "alias", "project", "name", "project id", "subscription", "ended alias"],
 )
 async def test_text_that_is_not_unicode_is_refused(store: SessionStore, change: Change) -> None:
     await store.commit([SessionSaved(BARE)])

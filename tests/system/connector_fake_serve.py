@@ -2,7 +2,8 @@
 
 It notes each start in `starts` below the state directory, one JSON object a line, and in the pipe `started` if
 there is one. `serve`: answers each request with its pid, one daemon at a time. `fail`: writes to standard error
-and leaves. `silent`: leaves without a word. `mute`: never gets ready, and leaves when nobody waits for that.
+and leaves. `silent`: leaves without a word. `killed-twice`: serves at the third start. `ready-and-killed`: so, and said
+before that it was ready. `mute`: never gets ready, and leaves when nobody waits for that.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import fcntl
 import json
 import os
 import select
+import signal
 import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-from workroot import rendezvous
+from workroot import __version__, rendezvous
 
 
 def note_start(state: str) -> None:
@@ -58,7 +60,7 @@ def serve(state: str, ready: int) -> None:
         for peer in select.select([listener, *greeted], [], [])[0]:
             if peer is listener:
                 accepted, _ = listener.accept()
-                accepted.sendall(rendezvous.hello_line(version="0", boot=str(os.getpid()), pid=os.getpid()))
+                accepted.sendall(rendezvous.hello_line(version=__version__, boot=str(os.getpid()), pid=os.getpid()))
                 greeted[accepted] = b""
             elif piece := peer.recv(1 << 16):
                 *lines, greeted[peer] = (greeted[peer] + piece).split(b"\n")
@@ -82,6 +84,11 @@ def main(behaviour: str, ready: int) -> None:
         nobody_waits = select.poll()
         nobody_waits.register(ready, 0)
         nobody_waits.poll()
+    elif behaviour == "killed-twice" and len(Path(state, "starts").read_text().splitlines()) <= 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif behaviour == "ready-and-killed" and len(Path(state, "starts").read_text().splitlines()) <= 2:
+        os.write(ready, rendezvous.READY_WORD)
+        os.kill(os.getpid(), signal.SIGKILL)
     elif behaviour != "silent":
         serve(state, ready)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from workroot import rendezvous
+from workroot import __version__, rendezvous
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,7 +79,7 @@ class Connection:
         self.hello = rendezvous.parse_hello(self._lines.read_line())
 
     def welcome(self) -> Self:
-        self.send(rendezvous.hello_line(version="0", boot="b", pid=os.getpid()))
+        self.send(rendezvous.hello_line(version=__version__, boot="b", pid=os.getpid()))
         return self
 
     def send(self, *lines: bytes) -> None:
@@ -257,9 +257,12 @@ class Client:
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
-def connect_with(serve_command: Sequence[str], patience: float = 20.0) -> tuple[str, ...]:
+def connect_with(
+    serve_command: Sequence[str], patience: float = 20.0, *, hello_seconds: float | None = None
+) -> tuple[str, ...]:
     """Return a command that runs the connector with another daemon to start, or another patience."""
-    return (sys.executable, "-I", DRIVER, json.dumps({"serve_command": list(serve_command), "patience": patience}))
+    keywords = {"serve_command": list(serve_command), "patience": patience}
+    return (sys.executable, "-I", DRIVER, json.dumps({"keywords": keywords, "hello_seconds": hello_seconds}))
 
 
 def fake_serve(behaviour: str = "serve") -> tuple[str, ...]:

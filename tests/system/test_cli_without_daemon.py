@@ -124,6 +124,20 @@ def test_a_token_is_shown_once_and_can_be_revoked(tmp_path: Path) -> None:
     assert again.stderr.startswith("workroot: there is no token named 'vscode'")
 
 
+def test_a_token_for_a_sandbox_says_so_wherever_it_is_shown(tmp_path: Path) -> None:
+    made = json.loads(run("token", "create", "ci", "--sandbox", "work", "--json", home=tmp_path).stdout)
+    run("token", "create", "vscode", home=tmp_path)
+    as_json = json.loads(run("token", "list", "--json", home=tmp_path).stdout)
+    refused = run("token", "create", "x", "--sandbox", "no/name", home=tmp_path)
+
+    assert made["sandbox"] == "work"
+    assert [one["sandbox"] for one in as_json["tokens"]] == ["work", None]
+    listed = run("token", "list", home=tmp_path).stdout
+    assert re.search(r"^ci +you +work ", listed, re.MULTILINE)
+    assert re.search(r"^vscode +you +default ", listed, re.MULTILINE)
+    assert (refused.returncode, "name of a sandbox" in refused.stderr) == (1, True)
+
+
 def test_a_token_for_people_comes_with_the_header_to_paste(tmp_path: Path) -> None:
     shown = run("token", "create", "vscode", home=tmp_path).stdout
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from connector_fakes import DEADLINE_SECONDS, Client, FakeDaemon, answer, call, line_of
 
-from workroot.rendezvous import MAX_LINE_BYTES
+from workroot import __version__
+from workroot.rendezvous import MAX_LINE_BYTES, OLDEST_WIRE_VERSION, WIRE_VERSION, installation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,9 +50,11 @@ def test_the_hello_tells_where_the_client_works_and_who_it_is(daemon: FakeDaemon
         hello = daemon.accept().hello
         client.close_input()
     alias = hello.pop("alias")
-    hello.pop("version")
+    assert hello.pop("version") == __version__
     assert hello == {
-        "workroot": 1,
+        "workroot": WIRE_VERSION,
+        "oldest": OLDEST_WIRE_VERSION,
+        "installation": installation(),
         "role": "mcp",
         "directory": str(tmp_path),
         "environment": {"CLAUDE_PROJECT_DIR": "/p", "PWD": "/caf\u00e9"},

@@ -178,8 +178,14 @@ def test_listens_are_sent_again_and_announced(daemon: FakeDaemon) -> None:
         connection = daemon.accept()
         assert connection.hello["listens"] == ["listen-1"]
         assert connection.read_line() == LISTEN
-        connection.send(answer("listen-1"))
-        assert client.read_line() == answer("listen-1")
+        connection.send(answer("listen-1"))  # as a daemon does that ends in order
+        daemon.restart()
+        connection = daemon.accept()
+        assert connection.hello["listens"] == ["listen-1"], "the client has heard of no end"
+        refused = line_of(id="listen-1", error={"code": -32602, "message": "no"})
+        assert connection.read_line() == LISTEN
+        connection.send(refused)
+        assert client.read_line() == refused
         daemon.restart()
         assert "listens" not in daemon.accept().hello
 

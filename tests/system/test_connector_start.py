@@ -19,7 +19,7 @@ from workroot import rendezvous
 from workroot.connector.starting import SERVE_COMMAND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -240,3 +240,182 @@ def test_a_state_directory_with_a_long_name_works(tmp_path: Path) -> None:
     finally:
         daemon.stop()
         Path(rendezvous.socket_path(str(state))).parent.rmdir()
+
+
+@pytest.mark.parametrize("behaviour", ["killed-twice", "ready-and-killed"])
+def test_a_daemon_that_is_killed_while_it_starts_is_started_again_and_nobody_notices(
+    state: Path, behaviour: str
+) -> None:
+    with ExitStack() as stack:
+        command = connect_with(fake_serve(behaviour))
+        clients = [stack.enter_context(Client(state, command=command)) for _ in range(4)]
+        [pid] = {pid_of_daemon(client) for client in clients}
+        assert [start["pid"] for start in starts(state)][2:] == [pid]
+
+
+def test_a_daemon_that_never_comes_up_is_started_three_times_and_no_more(state: Path) -> None:
+    with Client(state, command=connect_with(fake_serve("silent"))) as client:
+        assert client.wait() == 4
+    assert len(starts(state)) == 3
+
+
+def make_link(path: Path) -> None:
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def make_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def make_text(path: Path) -> None:
+    path.write_text("what is this")
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("daemon.sock", make_directory),
+        ("daemon.sock", make_text),
+        ("daemon.sock", make_link),
+        ("spawn.lock", make_directory),
+        ("spawn.lock", make_link),
+        ("spawn.lock", os.mkfifo),
+        ("daemon.lock", make_directory),
+        ("daemon.lock", make_link),
+        ("../../log/daemon.log", make_directory),
+        ("../../log/daemon.log", make_link),
+        ("../../log", make_text),
+    ],
+)
+def test_what_is_in_the_way_is_named_with_the_cure_and_left_as_it_is(
+    state: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    rendezvous.prepare_meeting_place(str(state))
+    if name.endswith(".log"):
+        (state / "log").mkdir(mode=0o700)
+    junk = Path(os.path.normpath(os.path.join(rendezvous.run_directory(str(state)), name)))
+    make(junk)
+    before = junk.lstat()
+    with Client(state, command=connect_with(fake_serve())) as client:
+        client.send(call(1))
+        error = client.read_message()
+        assert client.wait() == 4
+        said = client.read_errors()
+    for text in (said, json.dumps(error)):
+        assert str(junk) in text
+        assert any(cure in text for cure in ("rm -r", "move it away", "remove it")), text
+    assert junk.lstat() == before
+    assert starts(state) == [], "no daemon is started where none could serve"
+
+
+@pytest.mark.parametrize("inner", ["", "run", "log"])
+def test_a_directory_of_ours_that_others_may_enter_is_named_with_the_cure(state: Path, inner: str) -> None:
+    rendezvous.prepare_meeting_place(str(state))
+    (state / "log").mkdir(mode=0o700)
+    (state / inner).chmod(0o777)
+    with Client(state, command=connect_with(fake_serve())) as client:
+        assert client.wait() == 4
+        assert f"chmod 700 '{state / inner}'" in client.read_errors()
+    assert starts(state) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("name", ["", "run", "spawn.lock", "daemon.lock"])
+def test_what_belongs_to_another_user_is_named_and_not_used(state: Path, name: str) -> None:
+    rendezvous.prepare_meeting_place(str(state))
+    run = Path(rendezvous.run_directory(str(state)))
+    theirs = run / name if name.endswith("lock") else state / name
+    if name.endswith("lock"):
+        theirs.touch(mode=0o600)
+    os.chown(theirs, 12345, -1)
+    with Client(state, command=connect_with(fake_serve())) as client:
+        assert client.wait() == 4
+        said = client.read_errors()
+    assert str(theirs) in said
+    assert "belongs to the user with id 12345" in said
+
+
+def test_a_pid_that_is_somebody_else_s_by_now_means_nothing(state: Path) -> None:
+    rendezvous.prepare_meeting_place(str(state))
+    for name in ("daemon.lock", "daemon.pid", "spawn.lock", "workroot.pid"):
+        Path(rendezvous.run_directory(str(state)), name).write_text(f"{os.getpid()}\n")
+    with Client(state, command=connect_with(fake_serve())) as client:
+        assert pid_of_daemon(client) == starts(state)[0]["pid"]
+
+
+def test_a_daemon_that_is_held_up_is_waited_for(state: Path) -> None:
+    with Client(state, command=connect_with(fake_serve())) as first:
+        pid = pid_of_daemon(first)
+        os.kill(pid, signal.SIGSTOP)
+        with Client(state, command=connect_with(fake_serve())) as second:
+            second.send(call(1))
+            first.send(call(2))
+            os.kill(pid, signal.SIGCONT)
+            assert second.read_message()["id"] == 1
+            assert first.read_message()["id"] == 2
+    assert len(starts(state)) == 1
+
+
+def test_a_daemon_that_stays_suspended_is_given_up_with_a_word_to_the_client(state: Path) -> None:
+    with Client(state, command=connect_with(fake_serve())) as first:
+        pid = pid_of_daemon(first)
+        os.kill(pid, signal.SIGSTOP)
+        with Client(state, command=connect_with(fake_serve(), 0.5, hello_seconds=0.3)) as second:
+            second.send(call(1))
+            error = second.read_message()
+            assert error["id"] == 1
+            assert "takes connections and does not answer" in json.dumps(error)
+            assert second.wait() == 5
+            assert "workroot stop" in second.read_errors()
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_after_a_deliberate_stop_no_daemon_is_started_before_the_client_has_something_to_say(state: Path) -> None:
+    command = connect_with(fake_serve())
+    with Client(state, command=command) as client, Client(state, command=command) as other:
+        first = pid_of_daemon(client)
+        assert pid_of_daemon(other) == first
+        stopped = Path(rendezvous.stopped_path(str(state)))
+        stopped.touch()
+        kill_and_wait(first)
+        os.mkfifo(state / "started")
+        started = os.open(state / "started", os.O_RDWR)
+        try:
+            assert not select.select([started], [], [], 0.5)[0], "nobody asked for one"
+        finally:
+            os.close(started)
+            (state / "started").unlink()
+        second = pid_of_daemon(client, 2)
+        assert second != first
+        assert not stopped.exists()
+        assert pid_of_daemon(other, 2) == second
+        assert len(starts(state)) == 2
+
+
+def test_a_connector_that_waits_after_a_stop_joins_the_daemon_that_somebody_starts(tmp_path: Path) -> None:
+    daemon = FakeDaemon(tmp_path / "state")
+    try:
+        with Client(daemon.state, command=connect_with(())) as client:
+            client.send(call(1))
+            assert daemon.accept().read_line() == call(1)
+            stopped = Path(rendezvous.stopped_path(str(daemon.state)))
+            stopped.touch()
+            daemon.stop()
+            assert "error" in client.read_message()
+            daemon.start()
+            stopped.unlink()
+            assert daemon.accept().hello["reconnected"] is True
+    finally:
+        daemon.stop()
+
+
+def test_a_client_may_leave_while_its_connector_waits_after_a_stop(tmp_path: Path) -> None:
+    daemon = FakeDaemon(tmp_path / "state")
+    with Client(daemon.state, command=connect_with(())) as client:
+        client.send(call(1))
+        assert daemon.accept().read_line() == call(1)
+        Path(rendezvous.stopped_path(str(daemon.state))).touch()
+        daemon.stop()
+        assert "error" in client.read_message()
+        client.close_input()
+        assert client.wait() == 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 
 import pytest
 from real_daemon import DEADLINE_SECONDS, ERAS, LEGACY, MODERN, MODERN_META, Home, answer_of
 
 from workroot import __version__, rendezvous
 from workroot.errors import ControlError
+from workroot.storage.schema import MIGRATIONS
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,25 @@ def test_status_names_the_daemon_and_its_places(home: Home) -> None:
     assert all(os.path.exists(str(status[name])) for name in ("socket", "database", "log"))
     assert status["http"] is None
     assert (status["sessions"], status["ended_sessions"], status["projects"]) == (0, 0, 0)
+
+
+def test_a_backup_says_where_it_is_and_how_to_run_what_made_it(home: Home) -> None:
+    home.start()
+
+    made = home.ask("backup")
+
+    assert os.path.dirname(made["path"]) == rendezvous.backup_directory(str(home.state))
+    assert os.path.getsize(made["path"]) > 0
+    assert (made["version"], made["python"]) == (__version__, sys.executable)
+    assert made["schema"] == len(MIGRATIONS)
+
+
+def test_a_hello_names_the_installation_and_the_protocols_it_knows(shared: Home) -> None:
+    with shared.control() as client:
+        said = client.daemon
+
+    assert said["installation"] == rendezvous.installation()
+    assert (said["oldest"], said["workroot"]) == (rendezvous.OLDEST_WIRE_VERSION, rendezvous.WIRE_VERSION)
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -123,7 +123,7 @@ def test_links_lead_somewhere() -> None:
 def test_variables_in_the_text_exist() -> None:
     variables = {word for one in inline_code() for word in re.findall(r"WORKROOT_[A-Z_]+", one)}
 
-    assert variables == {"WORKROOT_HOME"} | {f"WORKROOT_{name.upper()}" for name in settable()}
+    assert variables == {"WORKROOT_HOME"} | {f"WORKROOT_{name.upper()}" for name in everyday()}
 
 
 def test_the_changelog_keeps_its_form() -> None:
@@ -741,7 +741,12 @@ def test_the_table_of_commands_is_what_the_program_has(block: Block) -> None:
         assert all(argument.make_metavar(click.Context(command)) in usage for argument in arguments)
 
     assert described == {
-        name: {option for one in options_of(command) for option in one.opts if option not in ("--json", "--help")}
+        name: {
+            option
+            for one in options_of(command)
+            for option in one.opts
+            if option.startswith("--") and option not in ("--json", "--help")
+        }
         for name, command in leaves(program)
     }
     without_json = {name for name, command in leaves(program) if not takes_json(command)}
@@ -751,6 +756,7 @@ def test_the_table_of_commands_is_what_the_program_has(block: Block) -> None:
 @shown("table", "Command line", number=1)
 async def test_every_command_of_the_table_runs(block: Block, user: User) -> None:
     words = {"DIR": str(user.directory("code")), "N": "2", "NAME": "somebody's editor", "QUERY": "shop", "USER": "ada"}
+    words |= {"LEVEL": "warning", "SANDBOX": "lab"}
     user.run("init", words["DIR"])  # its project is joined and asked what it wants, further down the table
     async with user.client(shop := user.project()) as client:
         words["SESSION"] = (await ask(client, "set_working_directory", directory=str(shop)))["session_id"][:11]
@@ -758,6 +764,8 @@ async def test_every_command_of_the_table_runs(block: Block, user: User) -> None
             arguments = [words.get(word, word) for word in re.split(r"[\s\[\]]+", usage)[1:] if word]
             if arguments[0] in ("connect", "serve", "stop"):
                 continue  # the client runs one, that runs the other; others need the daemon
+            if usage.endswith(("--follow", "service status", "BACKUP")):
+                continue  # the first has no end, the second needs a service manager, the third a copy
             if arguments[0] == "token":
                 arguments = ["one" if word == words["NAME"] else word for word in arguments]
             assert user.run(*arguments).returncode == 0, usage
@@ -803,6 +811,8 @@ def test_a_connector_that_cannot_get_its_daemon_back_ends_with_5(user: User, ins
         assert connector.stdout.readline()
 
         user.run("stop")
+        connector.stdin.write(b'{"jsonrpc":"2.0","id":2,"method":"ping"}\n')  # before, it does not ask for a daemon
+        connector.stdin.flush()
 
         assert connector.wait(10) == 5
 
@@ -815,7 +825,7 @@ def test_the_table_of_settings_is_theirs(block: Block, tmp_path: Path) -> None:
     defaults = Settings(state_directory=tmp_path)
     said = {code(row[0]): row[1] for row in block.rows}
 
-    assert list(said) == settable()
+    assert list(said) == [name for name in Settings.model_fields if name in said]  # in the same order
     for name, cell in said.items():
         value = None if cell == "none" else tomllib.loads(f"value = {code(cell)}")["value"]
         assert (tuple(value) if isinstance(value, list) else value) == getattr(defaults, name)
@@ -887,19 +897,19 @@ async def test_the_state_directory_holds_what_the_table_lists(block: Block, user
     (user.state / "config.toml").write_text("http = true\n")
     async with user.client(user.project()) as client:
         session = (await ask(client, "set_working_directory", directory=str(user.home)))["session_id"]
-        running = {path.relative_to(user.state).as_posix() for path in files_below(user.state)}
+        running = modes_below(user.state)
     user.run("stop")
     host = Path(rendezvous.run_directory(str(user.state))).name
+    seen = {name: mode for name, mode in running.items() if name not in ("workroot.db-wal", "workroot.db-shm")}
     found = {
-        path.relative_to(user.state).as_posix().replace(f"run/{host}/", "run/HOST/"): mode_of(path)
-        for path in files_below(user.state)
+        name.replace(f"run/{host}/", "run/HOST/"): mode for name, mode in {**seen, **modes_below(user.state)}.items()
     }
 
     assert found.keys() == listed.keys()
     assert {name: mode for name, mode in listed.items() if mode != "yours"} == {
         name: mode for name, mode in found.items() if name != "config.toml"
     }
-    assert {"workroot.db-wal", "workroot.db-shm"} < running
+    assert {"workroot.db-wal", "workroot.db-shm"} == running.keys() - seen.keys()
     assert {mode_of(path) for path in (user.state, *user.state.rglob("*")) if path.is_dir()} == {"0700"}
     assert FILE_COUNT == 1 + 4
     assert FILE_BYTES * FILE_COUNT == 25_000_000
@@ -1063,21 +1073,22 @@ async def test_what_was_allowed_is_shown_and_not_done(user: User) -> None:
 def test_what_is_missing_is_missing() -> None:
     missing = codes(next(line for line in section_text("Not yet").splitlines() if "`install` command" in line))
 
-    assert missing == ["install", "doctor", "upgrade", "service"]
+    assert missing == ["install"]
     assert not set(missing) & set(program.commands)
     assert importlib.util.find_spec("workroot.downstream") is None
     assert not hasattr(workroot, "attach")
     assert workroot.SessionContextManager.__name__ == "SessionContextManager"
 
 
-async def test_the_daemon_outlives_its_last_client(reader: User) -> None:
+async def test_the_daemon_outlives_its_last_client_for_half_an_hour(reader: User) -> None:
     async with reader.client(reader.shop) as client:
         await ask(client, "get_working_directory")
 
     assert reader.run("status").returncode == 0
+    assert Settings(state_directory=reader.state).idle_exit_seconds == 1800
 
 
-def test_older_http_clients_have_to_begin_anew_after_a_restart(user: User) -> None:
+def test_older_http_clients_notice_no_restart(user: User) -> None:
     token = user.json("token", "create", "one")["token"]
     user.serve(WORKROOT_HTTP="1")
     url = urlsplit(user.json("status")["http"]["url"])
@@ -1107,10 +1118,10 @@ def test_older_http_clients_have_to_begin_anew_after_a_restart(user: User) -> No
     user.run("stop")
     user.serve(WORKROOT_HTTP="1")
 
-    assert post("ping", {}, **{"Mcp-Session-Id": session}).status == 404
+    assert post("ping", {}, **{"Mcp-Session-Id": session}).status == 200
 
 
-async def test_older_clients_have_to_subscribe_anew_after_the_daemon_was_killed(user: User) -> None:
+async def test_older_clients_need_not_subscribe_anew_after_the_daemon_was_killed(user: User) -> None:
     shop, bank = user.project(), user.project("bank")
     heard = Heard()
 
@@ -1119,21 +1130,11 @@ async def test_older_clients_have_to_subscribe_anew_after_the_daemon_was_killed(
         uri = f"workroot://sessions/{session}"
         with pytest.warns(MCPDeprecationWarning):
             await older.subscribe_resource(uri)
-        async with newer.listen(resource_subscriptions=[uri]) as subscription:
-            os.kill(user.json("status")["pid"], signal.SIGKILL)
-            with anyio.fail_after(10):
-                await anext(subscription)  # it may have missed something meanwhile
-            await ask(older, "get_working_directory")
-            await ask(newer, "set_working_directory", directory=str(bank), session_id=session)
-            with anyio.fail_after(10):
-                told = await anext(subscription)
-            with pytest.warns(MCPDeprecationWarning):
-                await older.subscribe_resource(uri)
-            await ask(newer, "set_working_directory", directory=str(shop), session_id=session)
-            assert await heard.next() == uri
+        os.kill(user.json("status")["pid"], signal.SIGKILL)
+        assert await heard.next() == uri, "it may have missed something meanwhile"
+        await ask(newer, "set_working_directory", directory=str(bank), session_id=session)
+        assert await heard.next() == uri
 
-    assert isinstance(told, ResourceUpdated)
-    assert heard.waiting() == 0, "it did not hear of the move before"
     heard.close()
 
 
@@ -1179,8 +1180,9 @@ def arguments_of(line: str, user: User) -> list[str]:
         return [line.split(maxsplit=1)[0], *user.shell(line).splitlines()]
 
 
-def settable() -> list[str]:
-    return [name for name in Settings.model_fields if name != "state_directory"]
+def everyday() -> list[str]:
+    """Return the settings of the table; that the others are in `docs/operations.md` is tested with that page."""
+    return [code(row[0]) for row in find("table", "Settings").rows]
 
 
 def resolved(words: list[str]) -> tuple[str, click.Command, list[str]]:
@@ -1266,6 +1268,11 @@ def mode_of(path: Path) -> str:
 def files_below(directory: Path) -> list[Path]:
     """Return all that is not a directory, sockets and links included."""
     return sorted(path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
+
+
+def modes_below(directory: Path) -> dict[str, str]:
+    """Return the mode of each of these by its path below *directory*."""
+    return {path.relative_to(directory).as_posix(): mode_of(path) for path in files_below(directory)}
 
 
 def processes_of(user: User) -> list[list[str]]:

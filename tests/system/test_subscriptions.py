@@ -193,12 +193,27 @@ async def test_the_sdk_s_listen_loop_goes_on_after_the_daemon_was_killed(home: H
     assert told == uri
 
 
-async def test_a_listen_stream_ends_with_its_result_when_the_daemon_is_stopped(home: Home) -> None:
+async def test_a_listen_stream_goes_on_after_a_daemon_that_ended_in_order(home: Home) -> None:
+    project = home.repository("orderly")
+
+    async with home.open_raw_connector(project) as client:
+        await _listen(client, "ear", PROJECTS)
+        daemon = Process(home.ask("status")["pid"])
+        daemon.signal(signal.SIGTERM)
+        told = [await client.receive() for _ in range(2)]
+        daemon.close()
+
+    methods = {"notifications/tools/list_changed", "notifications/resources/updated"}
+    assert {message["method"] for message in told} == methods, "it may have missed something meanwhile"
+    assert {message["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] for message in told} == {"ear"}
+
+
+async def test_a_listen_stream_ends_with_its_result_when_the_user_stops_the_daemon(home: Home) -> None:
     project = home.repository("graceful")
 
     async with home.open_raw_connector(project) as client:
         await _listen(client, "ear", PROJECTS)
-        home.ask("stop")
+        home.run("stop")
         ended = await client.receive()
 
     assert ended["id"] == "ear"

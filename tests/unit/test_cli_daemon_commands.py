@@ -32,6 +32,22 @@ STATUS = {
     "connections": 3,
     "projects": 4,
 }
+FULL_STATUS = {
+    **STATUS,
+    "uptime_seconds": 93_784.0,
+    "stale_sessions": 1,
+    "clients": [
+        {"name": "ada", "transport": "unix", "era": "modern", "connections": 2},
+        {"name": None, "transport": "http", "era": "handshake", "connections": 1},
+    ],
+    "store": {"size_bytes": 3 << 20, "problem": None},
+    "watching": {"watched": 7, "polled": 2, "is_working": True, "last_failure": None},
+    "memory_bytes": 80 << 20,
+    "descriptors": {"used": 26, "limit": 4096},
+    "refusals": {"rate_limit": 3, "accept_failed": 1},
+    "problems": [{"time": "t", "level": "ERROR", "logger": "x", "message": "odd \x1b[2J", "count": 5}],
+    "unready": None,
+}
 SESSION = {
     "session_id": "wr_7Hq2kQ9-vXzLw_3bNf5TgYcD",
     "principal": "uid:1000",
@@ -69,6 +85,44 @@ async def test_status_shows_where_the_parts_are(state: Path) -> None:
     assert result.stderr == ""
     for fact in ("4711", __version__, "http://127.0.0.1:7668/mcp", "/s/workroot.db", "/s/log/daemon.log"):
         assert fact in result.stdout
+
+
+async def test_status_shows_how_the_daemon_is_on_one_screen(state: Path) -> None:
+    async with daemon(state, status=FULL_STATUS).running() as fake:
+        shown = (await fake.run("status")).stdout
+
+    assert len(shown.splitlines()) < 24
+    for fact in (
+        "yes, pid 4711, for 1 d 2 h (started ",
+        "80.0 MB of memory, 26 of 4096 files open",
+        "2, 1 of them idle for too long (1 ended ones remembered)",
+        "2 x ada (by connector, modern era)",
+        "without a name (by HTTP, handshake era)",
+        "7 directories, and 2 by looking at them\n",
+        "well, 3.0 MB",
+        "accept_failed 1, rate_limit 3",
+        r"odd \x1b[2J (5 times)",
+    ):
+        assert fact in shown
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("unready", "store", "but cannot be used now: store"),
+        ("store", {"size_bytes": 1, "problem": "the file was deleted"}, "store        the file was deleted"),
+        ("watching", {"watched": 0, "polled": 9, "is_working": False, "last_failure": "ENOSPC"}, "it fails: ENOSPC"),
+        ("http", {"url": None, "problem": "port 7668 is taken"}, "not served: port 7668 is taken"),
+    ],
+)
+async def test_status_says_what_is_wrong(state: Path, field: str, value: object, said: str) -> None:
+    async with daemon(state, status={**FULL_STATUS, field: value}).running() as fake:
+        assert said in (await fake.run("status")).stdout
+
+
+async def test_metrics_are_printed_as_they_are(state: Path) -> None:
+    async with daemon(state, metrics={"text": "# HELP a\na 1.0\n"}).running() as fake:
+        assert (await fake.run("status", "--metrics")).stdout == "# HELP a\na 1.0\n"
 
 
 async def test_status_as_json_is_what_the_daemon_said(state: Path) -> None:
@@ -171,13 +225,22 @@ async def test_the_code_of_a_refusal_is_the_daemons(state: Path) -> None:
     assert json.loads(result.stdout) == {"error": {"code": "unknown_command", "message": "no"}}
 
 
-@pytest.mark.parametrize("hello", [b'{"workroot":2,"pid":1}\n', b"SSH-2.0-OpenSSH\n"])
+@pytest.mark.parametrize("hello", [b'{"workroot":"2","pid":1}\n', b"SSH-2.0-OpenSSH\n"])
 async def test_a_listener_that_speaks_otherwise_is_not_asked(state: Path, hello: bytes) -> None:
     async with FakeDaemon(state, {}, hello=hello).running() as fake:
         result = await fake.run("status")
 
     assert result.exit_code == ExitCode.FAILED
     assert fake.asked == []
+
+
+async def test_a_daemon_of_another_protocol_is_asked_all_the_same(state: Path) -> None:
+    answers = {"sweep": b'{"result":{"removed":[]}}\n'}
+    async with FakeDaemon(state, answers, hello=b'{"workroot":7,"oldest":7,"pid":1}\n').running() as fake:
+        result = await fake.run("sweep")
+
+    assert result.exit_code == ExitCode.OK
+    assert [request["command"] for request in fake.asked] == ["sweep"]
 
 
 async def test_a_daemon_that_does_not_answer_is_not_waited_for_without_end(

@@ -30,7 +30,7 @@ ALL = list(commands(program))
 
 
 def test_the_commands_of_this_version_are_all_there() -> None:
-    names = "status sessions projects why init trust connect serve stop sweep token"
+    names = "status sessions projects why logs init trust connect serve stop upgrade sweep doctor service token"
 
     assert " ".join(program.commands) == names
 

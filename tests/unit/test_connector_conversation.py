@@ -163,9 +163,25 @@ def test_listens_are_sent_again_under_their_ids_until_they_end(opened: Conversat
     send_all(opened)
     opened.add_daemon_line(answer(0))
     send_all(opened)
-    assert opened.add_daemon_line(answer("listen"))
+    assert not opened.add_daemon_line(answer("listen")), "the daemon leaves in order; the next goes on"
+    opened.lose_daemon()
+    assert opened.listens == ["listen"]
+    send_all(opened)
+    opened.add_daemon_line(answer(0))
+    send_all(opened)
+    assert opened.add_daemon_line(line_of(id="listen", error={"code": -32602, "message": "too many"}))
     opened.lose_daemon()
     assert opened.listens == []
+
+
+def test_a_listen_ends_with_its_result_when_the_user_stopped_the_daemon() -> None:
+    conversation = Conversation(is_stopped=lambda: True)
+    send(conversation, LISTEN)
+    assert conversation.add_daemon_line(ACKNOWLEDGED)
+
+    assert conversation.add_daemon_line(answer("listen"))
+    conversation.lose_daemon()
+    assert conversation.listens == []
 
 
 def test_a_listen_that_was_never_acknowledged_is_not_announced(opened: Conversation) -> None:

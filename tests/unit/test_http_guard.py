@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from urllib.parse import unquote
 
+import anyio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from workroot.core.sessions import Owner
+from workroot.counters import Counters
 from workroot.errors import TokenError
-from workroot.transports.http_guard import MAX_BODY_BYTES, OWNER_KEY, HttpGuard
+from workroot.limits import DEFAULT_LIMITS, Limits
+from workroot.transports import http_bodies
+from workroot.transports.http_guard import MAX_BODY_BYTES, OWNER_KEY, HttpGuard, Page
 
 ADA = Owner("user:ada")
 GOOD = {
@@ -39,6 +46,7 @@ class Outcome:
     app: Application
     sent: list[Message] = field(default_factory=list)
     received: int = 0
+    counters: Counters = field(default_factory=Counters)
 
     @property
     def status(self) -> int:
@@ -50,8 +58,13 @@ class Outcome:
         return dict(self.sent[0]["headers"])
 
     @property
+    def body(self) -> bytes:
+        body: bytes = self.sent[1]["body"]
+        return body
+
+    @property
     def message(self) -> str:
-        message: str = json.loads(self.sent[1]["body"])["error"]["message"]
+        message: str = json.loads(self.body)["error"]["message"]
         return message
 
 
@@ -72,6 +85,7 @@ async def ask(
     path: bytes = b"/mcp",
     chunks: tuple[bytes, ...] = (b"{}",),
     hangs_up: bool = False,
+    belongs_to: Callable[[Scope, Owner], bool] = lambda scope, owner: True,
 ) -> Outcome:
     outcome = Outcome(Application())
     last = {"type": "http.disconnect"} if hangs_up else {"type": "http.request", "body": b"", "more_body": False}
@@ -84,9 +98,19 @@ async def ask(
     async def send(message: Message) -> None:
         outcome.sent.append(message)
 
-    scope = {"type": "http", "method": method, "path": path.decode(), "raw_path": path, "headers": headers}
-    await HttpGuard(outcome.app, port=7668, owner_of=owner_of)(scope, receive, send)
+    scope = {"type": "http", "method": method, "path": unquote(path.decode()), "raw_path": path, "headers": headers}
+    guard = HttpGuard(
+        outcome.app, port=7668, owner_of=owner_of, belongs_to=belongs_to, pages=PAGES, counters=outcome.counters
+    )
+    await guard(scope, receive, send)
     return outcome
+
+
+async def healthy() -> tuple[int, str, bytes]:
+    return 200, "text/plain", b"ok"
+
+
+PAGES = {"/healthz": Page(answer=healthy, needs_token=False), "/metrics": Page(answer=healthy)}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:7668", "localhost:7668"])
@@ -145,6 +169,8 @@ REFUSED: dict[str, tuple[int, Headers]] = {
     "token as a password": (401, raw(GOOD | {"authorization": "Basic good"})),
     "token twice": (400, [*raw(GOOD), (b"authorization", b"Bearer good")]),
     "unusable token file": (503, raw(GOOD | {"authorization": "Bearer broken"})),
+    "compressed": (415, raw(GOOD | {"content-encoding": "gzip"})),
+    "compressed in transfer": (400, raw(GOOD | {"transfer-encoding": "gzip, chunked"})),
     "form": (415, raw(GOOD | {"content-type": "text/plain"})),
     "no content type": (415, raw({name: value for name, value in GOOD.items() if name != "content-type"})),
     "too long": (413, raw(GOOD | {"content-length": str(MAX_BODY_BYTES + 1)})),
@@ -165,6 +191,7 @@ async def test_anything_else_is_refused_before_its_body_is_read(status: int, hea
     assert outcome.headers[b"connection"] == b"close"
     assert outcome.message
     assert "evil" not in outcome.message
+    assert outcome.counters.counts() == {"http_head": 1}
     assert "/home/ada" not in outcome.message
     assert not any(name.startswith(b"access-control-") for name in outcome.headers)
 
@@ -206,8 +233,10 @@ async def test_other_methods_are_told_which_there_are(method: str) -> None:
 
 
 async def test_a_body_of_exactly_the_limit_is_let_in() -> None:
-    half = b"x" * (MAX_BODY_BYTES // 2)
-    assert (await ask(raw(GOOD), chunks=(half, half))).app.body == half + half
+    body = json.dumps({"x": "x" * (MAX_BODY_BYTES - 9)}).encode()
+    assert len(body) == MAX_BODY_BYTES
+    middle = MAX_BODY_BYTES // 2
+    assert (await ask(raw(GOOD), chunks=(body[:middle], body[middle:]))).app.body == body
 
 
 async def test_a_body_that_grows_too_long_is_read_no_further() -> None:
@@ -225,3 +254,178 @@ async def test_half_a_body_reaches_nobody() -> None:
 
     assert outcome.sent == []
     assert outcome.app.scope is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b'{"a": NaN}', b'{"a": 1, "a": 2}', b'"\\ud800"', b"\xff", b"[" * 65 + b"]" * 65]
+)
+async def test_a_body_that_is_not_strict_json_is_refused_and_the_connection_kept(body: bytes) -> None:
+    outcome = await ask(raw(GOOD), chunks=(body,))
+
+    assert outcome.status == 400
+    error = json.loads(outcome.body)
+    assert error == {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": outcome.message}}
+    assert outcome.message.startswith("this is not strict JSON: ")
+    assert b"connection" not in outcome.headers
+    assert outcome.app.scope is None
+    assert outcome.counters.counts() == {"invalid_json": 1}
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'"x"', b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]'])
+async def test_json_that_is_no_message_is_refused_and_the_connection_kept(body: bytes) -> None:
+    outcome = await ask(raw(GOOD), chunks=(body,))
+
+    assert outcome.status == 400
+    assert json.loads(outcome.body)["error"]["code"] == -32600
+    assert b"connection" not in outcome.headers
+    assert outcome.app.scope is None
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    class Never:
+        async def __call__(self) -> Message:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    outcome = Outcome(Application())
+    guard = HttpGuard(
+        outcome.app, port=7668, owner_of=owner_of, counters=outcome.counters, limits=Limits(body_seconds=0.01)
+    )
+
+    async def send(message: Message) -> None:
+        outcome.sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/mcp", "raw_path": b"/mcp", "headers": raw(GOOD)}
+    with anyio.fail_after(5):
+        await guard(scope, Never(), send)
+    assert outcome.status == 408
+    assert outcome.headers[b"connection"] == b"close"
+    assert outcome.counters.counts() == {"http_slow": 1}
+
+
+async def test_long_bodies_share_one_room_and_short_ones_always_find_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_bodies, "_FREE_BYTES", 10)
+    monkeypatch.setattr(http_bodies, "_ROOM_BYTES", 100)
+    bodies = http_bodies.HttpBodies(DEFAULT_LIMITS, Counters())
+    waiting, go_on = anyio.Event(), anyio.Event()
+
+    def receiving(first: bytes, *, waits: bool) -> Receive:
+        messages: list[Message] = [{"type": "http.request", "body": first, "more_body": True}]
+
+        async def receive() -> Message:
+            if messages:
+                return messages.pop()
+            if waits:
+                waiting.set()
+                await go_on.wait()
+            return {"type": "http.request", "body": b"x", "more_body": False}
+
+        return receive
+
+    async def read(size: int, *, waits: bool = False) -> int | None:
+        """Return the length of what was read, or None if it was refused."""
+        found = await bodies.read(receiving(b"x" * (size - 1), waits=waits), is_message=False)
+        return len(found) if isinstance(found, bytes) else None
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(read, 90, waits=True))
+            await waiting.wait()
+            assert await read(11) == 11
+            assert await read(31) == 31
+            assert await read(33) is None
+            go_on.set()
+        assert await read(100) == 100  # the room is given back
+
+
+async def test_who_sends_too_many_requests_is_told_when_to_go_on() -> None:
+    now, outcome = 0.0, Outcome(Application())
+    guard = HttpGuard(
+        outcome.app,
+        port=7668,
+        owner_of=owner_of,
+        counters=outcome.counters,
+        limits=Limits(requests_per_second=0.5, request_burst=2),
+        clock=lambda: now,
+    )
+
+    async def status() -> int:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"{}", "more_body": False}
+
+        async def send(message: Message) -> None:
+            outcome.sent.append(message)
+
+        outcome.sent.clear()
+        scope = {"type": "http", "method": "POST", "path": "/mcp", "raw_path": b"/mcp", "headers": raw(GOOD)}
+        await guard(scope, receive, send)
+        return outcome.status
+
+    assert [await status() for _ in range(3)] == [200, 200, 429]
+    assert outcome.headers[b"retry-after"] == b"2"
+    assert "0.5 requests a second" in outcome.message
+    assert outcome.counters.counts() == {"rate_limit": 1}
+    now = 2
+    assert [await status() for _ in range(2)] == [200, 429]
+
+
+async def test_a_user_with_too_many_connections_is_told_so() -> None:
+    asked: list[Owner] = []
+
+    def belongs_to(_: Scope, owner: Owner) -> bool:
+        asked.append(owner)
+        return False
+
+    outcome = await ask(raw(GOOD), belongs_to=belongs_to)
+    assert asked == [ADA]
+    assert outcome.status == 429
+    assert outcome.received == 0
+    assert "64 connections" in outcome.message
+
+
+# Pages
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_page_is_shown_to_everybody_on_this_machine_if_it_needs_no_token(method: str) -> None:
+    outcome = await ask([(b"host", b"127.0.0.1:7668")], method=method, path=b"/healthz")
+
+    assert (outcome.status, outcome.body) == (200, b"ok")
+    assert outcome.headers[b"cache-control"] == b"no-store"
+    assert outcome.headers[b"content-type"] == b"text/plain"
+    assert outcome.received == 0
+    assert outcome.app.scope is None
+
+
+@pytest.mark.parametrize(
+    ("status", "changed"),
+    [
+        (421, {"host": "evil.example"}),
+        (403, {"origin": "http://evil.example"}),
+        (403, {"sec-fetch-site": "cross-site"}),
+        (400, {"content-length": "5"}),
+        (400, {"transfer-encoding": "chunked"}),
+    ],
+)
+@pytest.mark.parametrize("path", [b"/healthz", b"/metrics"])
+async def test_a_page_is_no_way_around_the_other_checks(path: bytes, status: int, changed: dict[str, str]) -> None:
+    outcome = await ask(raw(GOOD | changed), method="GET", path=path)
+    assert outcome.status == status
+    assert outcome.received == 0
+
+
+async def test_a_page_that_needs_a_token_is_shown_for_one() -> None:
+    assert (await ask([(b"host", b"127.0.0.1:7668")], method="GET", path=b"/metrics")).status == 401
+    assert (await ask(raw(GOOD), method="GET", path=b"/metrics")).status == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
+async def test_a_page_is_only_looked_at(method: str) -> None:
+    outcome = await ask(raw(GOOD), method=method, path=b"/healthz")
+    assert outcome.status == 405
+    assert outcome.headers[b"allow"] == b"GET, HEAD"
+
+
+@pytest.mark.parametrize("path", [b"/healthz/", b"/%68ealthz", b"//healthz"])
+async def test_a_page_has_one_spelling(path: bytes) -> None:
+    assert (await ask(raw(GOOD), method="GET", path=path)).status == 404

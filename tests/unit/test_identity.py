@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from workroot.core.sessions import Owner
+from workroot.core.sessions import DEFAULT_SANDBOX, Owner
 from workroot.errors import TokenError
 from workroot.identity import TokenFile, os_owner
 
@@ -40,6 +40,24 @@ def test_a_token_acts_for_the_operating_system_user(tokens: TokenFile) -> None:
 
 def test_a_token_made_for_a_user_acts_for_that_user(tokens: TokenFile) -> None:
     assert tokens.owner_of(tokens.create("guest", user="ada")) == Owner("user:ada")
+
+
+def test_a_token_made_for_a_sandbox_acts_in_that_one(tokens: TokenFile) -> None:
+    assert tokens.owner_of(tokens.create("one", sandbox="work")) == Owner(os_owner().principal, "work")
+    assert tokens.owner_of(tokens.create("two", user="ada", sandbox="work")) == Owner("user:ada", "work")
+    assert tokens.owner_of(tokens.create("three", user="ada")) == Owner("user:ada", DEFAULT_SANDBOX)
+
+
+def test_a_token_without_a_sandbox_is_written_as_before_there_were_any(tokens: TokenFile, path: Path) -> None:
+    tokens.create("one", user="ada")
+    (written,) = json.loads(path.read_text())["tokens"]
+    assert sorted(written) == ["created_at", "name", "sha256", "user"]
+
+    tokens.create("two", sandbox="work")
+    first, second = json.loads(path.read_text())["tokens"]
+    assert first == written
+    assert second["sandbox"] == "work"
+    assert [kept.sandbox for kept in TokenFile(path).list()] == [None, "work"]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +103,8 @@ def test_a_name_that_cannot_be_one_is_refused(tokens: TokenFile, path: Path, nam
         tokens.create(name)
     with pytest.raises(TokenError, match="1 to 64 letters"):
         tokens.create("fine", user=name)
+    with pytest.raises(TokenError, match="1 to 64 letters"):
+        tokens.create("fine", sandbox=name)
     assert not path.exists()
 
 
@@ -159,6 +179,9 @@ def test_tokens_made_at_once_are_all_kept(path: Path) -> None:
         b'{"tokens": [{"name": "one"}]}',
         b'{"tokens": [{"name": "one", "sha256": "my secret", "user": null, "created_at": 1.0}]}',
         b'{"tokens": [], "more": 1}',
+        b'{"tokens": [{"name": "one", "sha256": "'
+        + b"0" * 64
+        + b'", "user": null, "created_at": 1.0, "sandbox": ""}]}',
         b" " * (1024 * 1024 + 1),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import anyio
 import anyio.lowlevel
@@ -14,22 +16,23 @@ from mcp_types import JSONRPCRequest, JSONRPCResponse
 from workroot.core.sessions import Owner
 from workroot.peer import Peer
 from workroot.transports.lines import LineReader
-from workroot.transports.messages import MessageReader, MessageWriter
+from workroot.transports.message_reader import MessageReader
+from workroot.transports.message_writer import MessageWriter
 
 
 class Wire(SocketStream):
     """What the other side says is given; what it is told is kept."""
 
     def __init__(self, *said: bytes) -> None:
-        self._said = list(said)
+        self.said = list(said)
         self.told = b""
         self.is_stuck = self.is_closed = False
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         await anyio.lowlevel.checkpoint()
-        if not self._said:
+        if not self.said:
             raise anyio.EndOfStream
-        return self._said.pop(0)
+        return self.said.pop(0)
 
     async def send(self, item: bytes) -> None:
         await anyio.lowlevel.checkpoint()
@@ -56,6 +59,16 @@ def connect(wire: Wire, boot: str = "now") -> tuple[MessageReader, MessageWriter
     return MessageReader(LineReader(wire), writer, peer, boot), writer
 
 
+@asynccontextmanager
+async def reading(reader: MessageReader) -> AsyncIterator[MessageReader]:
+    """Have the lines read for as long as this is entered."""
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reader.read_lines)
+            yield reader
+            tasks.cancel_scope.cancel()
+
+
 def answer(request_id: str) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": request_id, "result": {}}).encode() + b"\n"
 
@@ -63,7 +76,8 @@ def answer(request_id: str) -> bytes:
 async def test_an_answer_to_this_daemon_arrives_and_one_to_an_earlier_daemon_does_not() -> None:
     reader, _ = connect(Wire(answer("before:0"), answer("0"), answer("nowhere:0"), answer("now:0")))
 
-    arrived = [item.message async for item in reader]
+    async with reading(reader):
+        arrived = [item.message async for item in reader]
 
     assert arrived == [JSONRPCResponse(jsonrpc="2.0", id=0, result={})]
 
@@ -83,10 +97,11 @@ async def test_messages_arrive_however_they_were_cut_and_blank_lines_say_nothing
     reader, writer = connect(Wire(*(said[start : start + cut] for start in range(0, len(said), cut))))
     ids = []
 
-    async for item in reader:
-        assert isinstance(item.message, JSONRPCRequest)
-        ids.append(item.message.id)
-        await writer.send(SessionMessage(JSONRPCResponse(jsonrpc="2.0", id=item.message.id, result={})))
+    async with reading(reader):
+        async for item in reader:
+            assert isinstance(item.message, JSONRPCRequest)
+            ids.append(item.message.id)
+            await writer.send(SessionMessage(JSONRPCResponse(jsonrpc="2.0", id=item.message.id, result={})))
 
     assert ids == [1, "two"]
 
@@ -121,5 +136,6 @@ async def test_a_request_with_an_id_that_is_none_is_refused_and_not_taken_for_a_
     wire = Wire(b'{"jsonrpc":"2.0","id":%s,"method":"ping"}\n' % bad)
     reader, _ = connect(wire)
 
-    assert [item async for item in reader] == []
+    async with reading(reader):
+        assert [item async for item in reader] == []
     assert json.loads(wire.told)["error"]["code"] == -32600

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,6 +55,7 @@ def test_a_hello_line_comes_back_as_it_was_said() -> None:
     assert line.count(b"\n") == 1
     assert rendezvous.parse_hello(line) == {
         "workroot": 1,
+        "oldest": 1,
         "role": "mcp",
         "environment": {"PWD": "/caf\u00e9\udcff"},
         "boot": "b",
@@ -65,9 +68,81 @@ def test_what_is_no_hello_is_refused(line: bytes) -> None:
         rendezvous.parse_hello(line)
 
 
-def test_a_hello_of_another_protocol_says_which() -> None:
-    with pytest.raises(ValueError, match="speaks protocol 2, this one 1"):
-        rendezvous.parse_hello(b'{"workroot": 2}')
+@pytest.mark.parametrize("number", ["1", 1.0, 0, -1, True, None, [1]])
+def test_a_hello_without_a_protocol_number_is_refused(number: object) -> None:
+    with pytest.raises(ValueError, match="not a workroot hello"):
+        rendezvous.parse_hello(json.dumps({"workroot": number}).encode())
+
+
+def test_fields_that_are_not_known_are_kept_and_harm_nothing() -> None:
+    fields = rendezvous.parse_client_hello(b'{"workroot": 1, "oldest": 1, "role": "mcp", "mood": {"deep": []}}')
+    assert fields["mood"] == {"deep": []}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "common"),
+    [
+        ((1, 1), (1, 1), 1),
+        ((1, 1), (1, 4), 1),
+        ((1, 4), (1, 1), 1),
+        ((2, 4), (3, 9), 4),
+        ((3, 9), (2, 4), 4),
+        ((1, 9), (4, 4), 4),
+    ],
+)
+def test_both_sides_meet_at_the_highest_protocol_that_both_know(
+    monkeypatch: pytest.MonkeyPatch, ours: tuple[int, int], theirs: tuple[int, int], common: int
+) -> None:
+    for sender, mine, said in (("client", ours, theirs), ("daemon", theirs, ours)):
+        monkeypatch.setattr(rendezvous, "OLDEST_WIRE_VERSION", mine[0])
+        monkeypatch.setattr(rendezvous, "WIRE_VERSION", mine[1])
+        assert rendezvous.common_wire({"oldest": said[0], "workroot": said[1]}, sender=sender) == common
+
+
+@pytest.mark.parametrize(
+    ("sender", "ours", "theirs", "message"),
+    [
+        ("daemon", (2, 3), (1, 1), r"the daemon speaks protocol 1, this client 2 to 3: the daemon .* upgrade`$"),
+        ("daemon", (1, 1), (2, 3), r"the daemon speaks protocol 2 to 3, this client 1: the client .* restart this"),
+        ("client", (2, 3), (1, 1), r"the client speaks protocol 1, this daemon 2 to 3: the client .* restart this"),
+        ("client", (1, 1), (2, 3), r"the client speaks protocol 2 to 3, this daemon 1: the daemon .* upgrade`$"),
+    ],
+)
+def test_without_a_common_protocol_both_sides_name_the_older_one_and_the_cure(
+    monkeypatch: pytest.MonkeyPatch, sender: str, ours: tuple[int, int], theirs: tuple[int, int], message: str
+) -> None:
+    monkeypatch.setattr(rendezvous, "OLDEST_WIRE_VERSION", ours[0])
+    monkeypatch.setattr(rendezvous, "WIRE_VERSION", ours[1])
+    with pytest.raises(ValueError, match=message):
+        rendezvous.common_wire({"oldest": theirs[0], "workroot": theirs[1]}, sender=sender)
+
+
+@pytest.mark.parametrize("oldest", [None, "1", 0, True, 9])
+def test_one_that_says_no_range_knows_the_one_number_that_it_says(
+    monkeypatch: pytest.MonkeyPatch, oldest: object
+) -> None:
+    monkeypatch.setattr(rendezvous, "WIRE_VERSION", 2)
+    assert rendezvous.common_wire({"workroot": 2, "oldest": oldest}, sender="daemon") == 2
+    with pytest.raises(ValueError, match="speaks protocol 3"):
+        rendezvous.common_wire({"workroot": 3, "oldest": oldest}, sender="daemon")
+
+
+def test_a_control_client_is_heard_whatever_protocol_it_speaks() -> None:
+    assert rendezvous.parse_client_hello(b'{"workroot": 9, "oldest": 9, "role": "control"}')["workroot"] == 9
+    with pytest.raises(ValueError, match="protocol 9"):
+        rendezvous.parse_client_hello(b'{"workroot": 9, "oldest": 9, "role": "mcp"}')
+
+
+def test_an_installation_is_the_environment_around_it_or_the_checkout_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = tmp_path / "venv/lib/python3/site-packages/workroot/rendezvous.py"
+    (tmp_path / "link").symlink_to(tmp_path / "venv")
+    monkeypatch.setattr(rendezvous, "__file__", str(module))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "link"))
+    assert rendezvous.installation() == str(tmp_path / "venv")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "ven"))
+    assert rendezvous.installation() == str(tmp_path / "venv/lib/python3/site-packages")
 
 
 def test_the_meeting_place_is_made_for_its_user_alone_whatever_the_umask(tmp_path: Path) -> None:

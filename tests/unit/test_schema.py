@@ -54,6 +54,13 @@ def test_the_second_step_makes_room_for_names_and_ids_of_projects(connection: sq
     assert nullable == {"device", "inode"}
 
 
+def test_the_third_step_makes_room_for_what_connections_asked_for(connection: sqlite3.Connection) -> None:
+    migrate(connection, 0, MIGRATIONS[:3])
+
+    assert version(connection) == 3
+    assert {"connections", "ended_aliases"} <= tables(connection)
+
+
 def test_a_later_step_keeps_what_is_there(connection: sqlite3.Connection) -> None:
     migrate(connection, 0, MIGRATIONS)
     namespace = connection.execute("SELECT value FROM meta").fetchall()

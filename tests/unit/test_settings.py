@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from pydantic import ValidationError
 
 from workroot.core.projects import CONFIG_NAMES
 from workroot.errors import SettingsError
+from workroot.limits import DEFAULT_LIMITS, Limits
 from workroot.settings import Settings, load_settings
 
 
@@ -28,11 +30,14 @@ def test_without_file_and_variables_the_defaults_hold(tmp_path: Path) -> None:
         "ended_session_days": 30,
         "config_names": CONFIG_NAMES,
         "drain_seconds": 3,
+        "idle_exit_seconds": 1800,
         "write_behind_seconds": 2,
         "log_level": "info",
         "trusted_directories": (),
         "model_may_move": "anywhere",
         "show_recent_projects": True,
+        "otel_endpoint": None,
+        **DEFAULT_LIMITS.model_dump(),
     }
 
 
@@ -85,6 +90,26 @@ def test_the_level_of_the_log_may_be_written_in_capitals(tmp_path: Path) -> None
         ("state_directory = '/tmp'", "state_directory: cannot be set here; WORKROOT_HOME chooses it"),
         ("http = ", "is not TOML: Invalid value (at "),
         (b"http = '\xff'", "is not UTF-8 text"),
+        # A value of another type is refused, also where a variable's text would do.
+        ("http = 'yes'", "http: input should be a valid boolean"),
+        ("http = 1", "http: input should be a valid boolean"),
+        ("http_port = '80'", "http_port: input should be a valid integer"),
+        ("http_port = true", "http_port: input should be a valid integer"),
+        ("http_port = 80.0", "http_port: input should be a valid integer"),
+        ("drain_seconds = '1'", "drain_seconds: input should be a valid number"),
+        ("drain_seconds = true", "drain_seconds: input should be a valid number"),
+        ("idle_exit_seconds = -1", "idle_exit_seconds: input should be greater than or equal to 0"),
+        ("show_recent_projects = 'off'", "show_recent_projects: input should be a valid boolean"),
+        ("config_names = 'a.toml,b.toml'", "config_names: input should be a list of texts"),
+        ("config_names = ['a.toml', 3]", "config_names: input should be a list of texts"),
+        ("trusted_directories = 3", "trusted_directories: input should be a list of texts"),
+        ("log_level = 3", "log_level: input should be 'debug', 'info', 'warning' or 'error'"),
+        ("max_connections = '5'", "max_connections: input should be a valid integer"),
+        ("max_connections = 0", "max_connections: input should be greater than or equal to 1"),
+        ('"\\u001b[2J" = 1', r"\x1b[2J: is not a setting; there are http,"),
+        ("a = " + "[" * 5000, "is n"),
+        (b"\xef\xbb\xbfhttp = 1", "http: input should be a valid boolean"),
+        ("#" * 65536 + "#", "is larger than 64 KiB"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_file_and_field(tmp_path: Path, file: str | bytes, said: str) -> None:
@@ -127,6 +152,49 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match=r"config.toml: cannot be read: "):
         load(tmp_path)
+
+
+def test_a_pipe_in_the_files_place_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.toml")
+
+    with pytest.raises(SettingsError, match=r"config.toml: cannot be read: it is not a plain file"):
+        load(tmp_path)
+
+
+def test_a_file_that_everybody_may_change_is_refused_with_the_cure(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.touch()
+    file.chmod(0o646)
+
+    with pytest.raises(SettingsError, match=r"can be changed by every user; run: chmod o-w '.*/config.toml'"):
+        load(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.touch()
+    os.chown(file, 65534, 65534)
+
+    with pytest.raises(SettingsError, match="belongs to the user with id 65534; make it yours"):
+        load(tmp_path)
+
+
+def test_a_file_may_be_a_link_and_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "kept-elsewhere.toml").write_bytes(b"\xef\xbb\xbfhttp_port = 80")
+    (tmp_path / "config.toml").symlink_to("kept-elsewhere.toml")
+
+    assert load(tmp_path).http_port == 80
+
+
+def test_a_whole_number_will_do_for_seconds(tmp_path: Path) -> None:
+    assert load(tmp_path, "drain_seconds = 1\nidle_exit_seconds = 0").drain_seconds == 1
+
+
+@pytest.mark.parametrize("key", Limits.model_fields)
+def test_every_limit_is_a_setting(tmp_path: Path, key: str) -> None:
+    assert getattr(load(tmp_path, f"{key} = 7"), key) == 7
+    assert getattr(load(tmp_path, **{f"WORKROOT_{key.upper()}": "8"}), key) == 8
 
 
 def test_settings_built_directly_read_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

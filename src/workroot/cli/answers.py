@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 from workroot import rendezvous
 from workroot.control_client import ANSWER_SECONDS, ControlClient, open_control
+from workroot.errors import DaemonSilentError, DaemonUnavailableError
+from workroot.instance import holder_pid, is_instance_held
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
 __all__ = ["Row", "number", "open_daemon", "row", "rows", "text", "texts"]
 
 Row: TypeAlias = Mapping[str, object]
 
 
-def open_daemon(*, answer_seconds: float = ANSWER_SECONDS) -> AbstractContextManager[ControlClient]:
+@contextmanager
+def open_daemon(*, answer_seconds: float = ANSWER_SECONDS) -> Iterator[ControlClient]:
     """Connect to this user's daemon.
 
     Settings are not read for it: the place of the socket follows from the environment alone.
 
     Raises:
         DaemonUnavailableError: none is running.
+        DaemonSilentError: one is, for it holds its lock, and does not answer.
     """
-    return open_control(rendezvous.socket_path(rendezvous.state_directory()), answer_seconds=answer_seconds)
+    state = rendezvous.state_directory()
+    try:
+        with open_control(rendezvous.socket_path(state), answer_seconds=answer_seconds) as client:
+            yield client
+    except DaemonUnavailableError as error:
+        lock_path = rendezvous.instance_lock_path(state)
+        if is_instance_held(lock_path):
+            raise DaemonSilentError(lock_path, holder_pid(lock_path), error.problem) from None
+        raise
 
 
 def row(answer: Row, name: str) -> Row | None:

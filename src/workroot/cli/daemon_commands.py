@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from contextlib import suppress
 
 import click
 
-from workroot import __version__, rendezvous
-from workroot.cli.answers import Row, number, open_daemon, row, rows, text, texts
+from workroot import rendezvous
+from workroot.cli.answers import Row, number, open_daemon, rows, text, texts
 from workroot.cli.exit_codes import ExitCode
 from workroot.cli.output import json_option, print_error, print_json, print_line, print_note
 from workroot.cli.process_end import watch_process_end
-from workroot.cli.tables import ago, local_time, print_facts, print_table, short_session
-from workroot.errors import DaemonUnavailableError
-from workroot.instance import is_instance_held
+from workroot.cli.tables import ago, print_table, short_session
+from workroot.errors import DaemonSilentError, DaemonUnavailableError
+from workroot.instance import holder_pid
 
-__all__ = ["connect", "serve", "sessions", "status", "stop", "sweep"]
+__all__ = ["connect", "serve", "sessions", "stop", "sweep"]
 
 _STOP_SECONDS = 10.0
+_LEAST_SECONDS = 0.1
+_LOOK_SECONDS = 0.05
 _SWEEP_SECONDS = 60.0
 
 
@@ -56,46 +59,6 @@ def connect(context: click.Context, directory: str | None, no_default_session: b
     arguments += ["--no-default-session"] if no_default_session else []
     arguments += ["--no-spawn"] if no_spawn else []
     context.exit(run_connector(arguments))
-
-
-@click.command()
-@json_option
-@click.pass_context
-def status(context: click.Context, as_json: bool) -> None:
-    """Show whether the daemon runs, and where its parts are.
-
-    Exits 3 if no daemon runs.
-    """
-    try:
-        with open_daemon() as daemon:
-            answer = daemon.ask("status")
-    except DaemonUnavailableError as error:
-        if as_json:
-            socket = rendezvous.socket_path(rendezvous.state_directory())
-            print_json({"running": False, "socket": socket})
-        else:
-            print_line(str(error))
-        context.exit(ExitCode.NOT_RUNNING)
-    if as_json:
-        print_json({"running": True, **answer})
-        return
-    http = row(answer, "http")
-    print_facts(
-        [
-            ("running", f"yes, pid {text(answer, 'pid')}, started {_started(number(answer, 'started_at'))}"),
-            ("version", text(answer, "version")),
-            ("sessions", f"{text(answer, 'sessions')} ({text(answer, 'ended_sessions')} ended ones remembered)"),
-            ("connections", text(answer, "connections")),
-            ("projects", text(answer, "projects")),
-            ("socket", text(answer, "socket")),
-            ("http", text(http, "url") if http else "off"),
-            ("database", text(answer, "database")),
-            ("log", text(answer, "log")),
-            ("state", text(answer, "state_directory")),
-        ]
-    )
-    if (version := text(answer, "version")) not in (None, __version__):
-        print_note(f"workroot: the daemon is version {version}, this command {__version__}; `workroot stop` lets it go")
 
 
 @click.command()
@@ -162,26 +125,35 @@ def stop(context: click.Context, as_json: bool) -> None:
     """Stop the daemon, and wait until it is gone.
 
     Requests in flight may finish first. Sessions are kept; an editor that is still open starts the
-    daemon again at once. Exits 0 if no daemon was running, 1 if it is not gone after 10 s.
+    daemon again with its next message. Exits 0 if no daemon was running, 1 if it is not gone after 10 s.
     """
-    state = rendezvous.state_directory()
-    lock_path = rendezvous.instance_lock_path(state)
-    try:
-        with open_daemon() as daemon:
-            pid = daemon.daemon.get("pid")
-            with watch_process_end(pid if isinstance(pid, int) else None, lock_path) as wait_end:
-                with suppress(DaemonUnavailableError):  # it may be gone before its answer is out
-                    daemon.ask("stop")
-                is_gone = wait_end(time.monotonic() + _STOP_SECONDS)
-    except DaemonUnavailableError as error:
-        if is_instance_held(lock_path):
-            print_error(context, error)
-            context.exit(ExitCode.FAILED)
+    lock_path = rendezvous.instance_lock_path(rendezvous.state_directory())
+    deadline = time.monotonic() + _STOP_SECONDS
+    pid, problem = holder_pid(lock_path), None
+    is_gone = was_there = False
+    while not is_gone:
+        try:
+            asked, is_gone = _ask_to_stop(lock_path, deadline)
+            pid, was_there = asked or pid, True
+            break
+        except DaemonUnavailableError:
+            is_gone = True
+        except DaemonSilentError as error:  # it is ending already, as somebody else wished, or it hangs
+            is_gone, problem = pid is not None and error.pid not in (None, pid), error
+            was_there = True
+        if not is_gone:
+            if time.monotonic() >= deadline:
+                break
+            _wait_a_moment()
+    if not was_there:
         if as_json:
             print_json({"stopped": False, "running": False})
         else:
             print_line("no daemon was running")
         return
+    if not is_gone and problem is not None:
+        print_error(context, problem)
+        context.exit(ExitCode.FAILED)
     if as_json:
         print_json({"stopped": is_gone, "running": not is_gone, "pid": pid})
     elif is_gone:
@@ -194,10 +166,28 @@ def stop(context: click.Context, as_json: bool) -> None:
         context.exit(ExitCode.FAILED)
 
 
+def _ask_to_stop(lock_path: str, deadline: float) -> tuple[int | None, bool]:
+    """Ask the daemon to stop; return its pid, and whether it was gone in time."""
+    with open_daemon(answer_seconds=max(_LEAST_SECONDS, deadline - time.monotonic())) as daemon:
+        pid = daemon.daemon.get("pid")
+        pid = pid if isinstance(pid, int) else None
+        with watch_process_end(pid, lock_path) as wait_end:
+            _say_stopped()
+            with suppress(DaemonUnavailableError):  # it may be gone before its answer is out
+                daemon.ask("stop")
+            return pid, wait_end(deadline)
+
+
+def _say_stopped() -> None:
+    """Tell the connectors that no daemon is wanted, before they lose this one."""
+    with suppress(OSError):
+        os.close(os.open(rendezvous.stopped_path(rendezvous.state_directory()), os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+def _wait_a_moment() -> None:
+    threading.Event().wait(_LOOK_SECONDS)  # a daemon that ends does not say so to those who come late
+
+
 def _project_name(session: Row, names: dict[str | None, str | None]) -> str | None:
     root = text(session, "project_root")
     return None if root is None else names.get(root) or os.path.basename(root) or root
-
-
-def _started(at: float | None) -> str:
-    return f"{ago(at, time.time()) or 'at an unknown time'} ({local_time(at) or '?'})"

@@ -9,7 +9,19 @@ import sys
 import click
 
 from workroot import __version__
-from workroot.cli import daemon_commands, init_command, projects_command, token_commands, trust_command, why_command
+from workroot.cli import (
+    daemon_commands,
+    doctor_command,
+    init_command,
+    logs_command,
+    projects_command,
+    service_command,
+    status_command,
+    token_commands,
+    trust_command,
+    upgrade_command,
+    why_command,
+)
 from workroot.cli.exit_codes import ExitCode, exit_code_of
 from workroot.cli.output import print_error, print_note
 from workroot.errors import WorkrootError
@@ -55,16 +67,20 @@ def program() -> None:
 
 
 for _command in (
-    daemon_commands.status,
+    status_command.status,
     daemon_commands.sessions,
     projects_command.projects,
     why_command.why,
+    logs_command.logs,
     init_command.init,
     trust_command.trust,
     daemon_commands.connect,
     daemon_commands.serve,
     daemon_commands.stop,
+    upgrade_command.upgrade,
     daemon_commands.sweep,
+    doctor_command.doctor,
+    service_command.service,
     token_commands.token,
 ):
     program.add_command(_command)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workroot import redaction
 from workroot.escaping import escaped
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ __all__ = ["ago", "local_time", "print_facts", "print_table", "short_session"]
 _ABSENT = "-"
 _UNBOUNDED_WIDTH = 10_000  # columns; a pipe has no edge to wrap at, and a wrapped path cannot be searched for
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-_SHOWN_OF_SESSION = 11  # characters: `wr_` and 8; a handle is a capability, so it is whole only in --json
 
 
 def print_table(columns: Sequence[str], lines: Sequence[Sequence[str | None]]) -> None:
@@ -55,10 +55,8 @@ def print_facts(facts: Sequence[tuple[str, str | None]]) -> None:
 
 
 def short_session(session_id: str | None) -> str | None:
-    """Return the beginning of a session's handle, enough to tell it from others."""
-    if session_id is None or len(session_id) <= _SHOWN_OF_SESSION:
-        return session_id
-    return f"{session_id[:_SHOWN_OF_SESSION]}..."
+    """Return a session as the log shows it too; a handle is a capability, so it is whole only in --json."""
+    return redaction.short_session(session_id) if session_id is not None else None
 
 
 def ago(then: float | None, now: float) -> str | None:

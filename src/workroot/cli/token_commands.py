@@ -29,16 +29,19 @@ def token() -> None:
 @token.command(epilog="\b\nExample:\n  workroot token create vscode")
 @click.argument("name")
 @click.option("--user", metavar="USER", help="Act for USER, who shares no session with you; else it acts for you.")
+@click.option(
+    "--sandbox", metavar="SANDBOX", help="Reach only the sessions of SANDBOX, and be reached by no other's clients."
+)
 @json_option
-def create(name: str, user: str | None, as_json: bool) -> None:
+def create(name: str, user: str | None, sandbox: str | None, as_json: bool) -> None:
     """Make a token for one client entry, and show it this once.
 
     NAME says which client it is for, so that it can be revoked alone.
     """
-    secret = _token_file().create(name, user)
+    secret = _token_file().create(name, user, sandbox)
     header = f"Authorization: Bearer {secret}"
     if as_json:
-        print_json({"name": name, "user": user, "token": secret, "header": header})
+        print_json({"name": name, "user": user, "sandbox": sandbox, "token": secret, "header": header})
         return
     print_facts([("token", secret), ("header", header)])
     print_line()
@@ -51,16 +54,16 @@ def list_tokens(as_json: bool) -> None:
     """List the tokens: for which client, and on whose behalf."""
     tokens = _token_file().list()
     if as_json:
-        print_json(
-            {"tokens": [{"name": one.name, "user": one.user, "created_at": one.created_at} for one in tokens]},
-        )
+        rows = [one.model_dump(include={"name", "user", "sandbox", "created_at"}) for one in tokens]
+        print_json({"tokens": rows})
         return
     if not tokens:
         print_line("no tokens; `workroot token create NAME` makes one")
         return
     now = time.time()
     print_table(
-        ("name", "acts for", "made"), [(one.name, one.user or "you", ago(one.created_at, now)) for one in tokens]
+        ("name", "acts for", "sandbox", "made"),
+        [(one.name, one.user or "you", one.owner.sandbox, ago(one.created_at, now)) for one in tokens],
     )
 
 

@@ -13,11 +13,11 @@ from workroot.connector.conversation import Conversation, ReplayRefusedError
 from workroot.connector.meeting import reach_daemon
 from workroot.connector.relay import RECONNECT_SECONDS, DaemonRefusedError, Relay
 from workroot.errors import DaemonUnavailableError, WorkrootError
-from workroot.rendezvous import ENVIRONMENT_SIGNS, hello_line, state_directory
+from workroot.rendezvous import ENVIRONMENT_SIGNS, hello_line, installation, state_directory, stopped_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from workroot.connector.meeting import Reaching
 
@@ -83,7 +83,7 @@ def main(
 def _connect(options: _Options, serve_command: Sequence[str] | None, patience: float) -> int:
     _occupy_standard_descriptors()
     state = state_directory()
-    alias = os.urandom(16).hex()
+    alias, place = os.urandom(16).hex(), installation()
     directory = _own_directory()
     environment = {name: os.environ[name] for name in ENVIRONMENT_SIGNS if name in os.environ}
 
@@ -91,6 +91,7 @@ def _connect(options: _Options, serve_command: Sequence[str] | None, patience: f
         return hello_line(
             role="mcp",
             version=__version__,
+            installation=place,
             alias=alias,
             directory=directory,
             option=_absolute(options.directory, directory),
@@ -108,7 +109,35 @@ def _connect(options: _Options, serve_command: Sequence[str] | None, patience: f
     def reach(patience: float, pause: float) -> Reaching:
         return reach_daemon(state, start if options.spawn else None, patience=patience, pause=pause)
 
-    relay = Relay(Conversation(), hello, reach, _say, patience=patience)
+    def replace(fields: Mapping[str, object]) -> Reaching | None:
+        version, theirs = fields.get("version"), fields.get("installation")
+        if version == __version__:
+            return None
+        if theirs != place:
+            _say(
+                f"this is version {__version__} of the installation in {place!r}, and the daemon is version "
+                f"{version} of {theirs!r}; `workroot upgrade` makes the daemon the one of this installation"
+            )
+            return None
+        from workroot.connector.replacing import is_replaceable, replace_daemon
+        from workroot.connector.starting import SERVE_COMMAND
+
+        if not options.spawn or not is_replaceable(fields):
+            return None
+        return replace_daemon(state, serve_command or SERVE_COMMAND, _say)
+
+    def is_stopped() -> bool:
+        return os.path.exists(stopped_path(state))
+
+    relay = Relay(
+        Conversation(is_stopped),
+        hello,
+        reach,
+        _say,
+        replace=replace,
+        is_stopped=is_stopped,
+        patience=patience,
+    )
     try:
         relay.run()
     except Exception as problem:

@@ -2,7 +2,8 @@
 
 What the client sent waits in order until a daemon takes it. What a daemon took and did not answer is never
 sent again, since it may have been carried out; only what is the same however often it is sent is repeated:
-the opening exchange of the handshake era, whose second answer is swallowed, and `subscriptions/listen`.
+the opening exchange of the handshake era, whose second answer is swallowed, and `subscriptions/listen`. A daemon
+that ends in order ends these streams too; unless the user stopped it for good, the client does not hear of that.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from workroot.rendezvous import MAX_LINE_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from workroot.connector.lines import LongLine
     from workroot.connector.messages import Key
 
@@ -45,9 +48,14 @@ class ReplayRefusedError(Exception):
 
 
 class Conversation:
-    """What one client asked, what of it is under way, and what a new daemon has to be told."""
+    """What one client asked, what of it is under way, and what a new daemon has to be told.
 
-    def __init__(self) -> None:
+    Args:
+        is_stopped: tells whether the user wants no daemon, so that streams which end with it have ended.
+    """
+
+    def __init__(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        self._is_stopped = is_stopped
         self._waiting: deque[Message] = deque()
         self._waiting_bytes = 0
         self._opening: deque[Message] = deque()
@@ -134,7 +142,10 @@ class Conversation:
                 )
             self._awaited = None
             return False
-        request = self._in_flight.pop(answer.key, None)
+        request = self._in_flight.get(answer.key)
+        if request is not None and request.method == _LISTEN and answer.succeeded and not self._is_stopped():
+            return False  # the daemon leaves, and another one goes on with the stream
+        self._in_flight.pop(answer.key, None)
         if request is not None and request.method == _INITIALIZE and answer.succeeded:
             self._initialize, self._initialized = request, None
         return True

@@ -14,11 +14,11 @@ from workroot.connector.lines import LineSplitter, LongLine
 from workroot.connector.meeting import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from workroot.connector.outbox import Outbox
 from workroot.connector.readiness import GONE, READ, WRITE, wait_ready
-from workroot.rendezvous import parse_hello
+from workroot.rendezvous import common_wire, parse_hello
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from workroot.connector.conversation import Conversation
     from workroot.connector.meeting import Reaching
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     Reach = Callable[[float, float], Reaching]
     """Starts to look for a daemon; told for how many seconds to try again, and how many to wait first."""
 
+    Replace = Callable[[Mapping[str, object]], Reaching | None]
+    """Told what a daemon says of itself, starts to put another in its place, or returns None."""
+
 __all__ = ["RECONNECT_SECONDS", "DaemonRefusedError", "Relay"]
 
 RECONNECT_SECONDS = 20.0
@@ -38,6 +41,7 @@ _PIECE_BYTES = 1 << 16
 _HELLO_SECONDS = 10.0
 _SETTLED_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 1.0
+_DORMANT_LOOK_SECONDS = 5.0
 
 
 class DaemonRefusedError(Exception):
@@ -52,6 +56,8 @@ class Relay:
         hello: makes the first line of a connection.
         reach: looks for a daemon.
         say: tells the user something, beside the protocol.
+        replace: puts a daemon that is too old out of its place; asked about the first one that answers, and only once.
+        is_stopped: tells whether the user wants no daemon; until the client has something to say, none is looked for.
         patience: for how many seconds a daemon that was lost may be away.
         client_in: descriptor that the client's lines come from.
         client_out: descriptor that the client reads.
@@ -67,11 +73,14 @@ class Relay:
         reach: Reach,
         say: Callable[[str], None],
         *,
+        replace: Replace | None = None,
+        is_stopped: Callable[[], bool] = lambda: False,
         patience: float = RECONNECT_SECONDS,
         client_in: int = 0,
         client_out: int = 1,
     ) -> None:
         self._conversation, self._hello, self._reach, self._say = conversation, hello, reach, say
+        self._replace, self._is_stopped = replace, is_stopped
         self._longest_outage = patience
         self._in, self._outbox = client_in, Outbox(client_out)
         self._input_open = True
@@ -83,6 +92,8 @@ class Relay:
         self._next_pause = 0.0
         self._awaited: int | None = None  # what the search for a daemon waits for, and until when
         self._resume_at = 0.0
+        self._dormant_until: float | None = None  # no daemon is looked for, since the user stopped it
+        self._is_silent = False  # the last daemon took the connection, and did not say hello
         self._reaching: Reaching | None = reach(0.0, 0.0)
         self.was_connected = False
 
@@ -131,6 +142,7 @@ class Relay:
         self._go_on_reaching(ready)
         if ready.get(self._in):
             self._read_client()
+        self._wake_up()
         self._write_daemon()
         self._outbox.write_nowait()
 
@@ -153,6 +165,8 @@ class Relay:
             return self._resume_at - monotonic()
         if self._connection is not None and not self._greeted:
             return self._connected_at + _HELLO_SECONDS - monotonic()
+        if self._dormant_until is not None:
+            return self._dormant_until - monotonic()
         return None
 
     # The daemon
@@ -160,6 +174,7 @@ class Relay:
     def _go_on_reaching(self, ready: dict[int, int]) -> None:
         if self._connection is not None:
             if not self._greeted and monotonic() >= self._connected_at + _HELLO_SECONDS:
+                self._is_silent = True
                 self._lose_daemon(self._connection)
             return
         if self._reaching is None or (monotonic() < self._resume_at and self._awaited not in ready):
@@ -189,16 +204,29 @@ class Relay:
             self._lose_daemon(connection)
             return
         for line in self._daemon_lines.feed(piece):
+            if self._connection is not connection:
+                return  # it is being replaced
             if not self._greeted:
-                self._take_hello(line)
+                self._take_hello(connection, line)
             else:
                 self._take_daemon_line(line)
 
-    def _take_hello(self, line: bytes | LongLine) -> None:
+    def _take_hello(self, connection: socket, line: bytes | LongLine) -> None:
         try:
             fields = parse_hello(b"" if isinstance(line, LongLine) else line)
         except ValueError as problem:
             raise DaemonRefusedError(f"{problem}; `workroot stop`, then start again") from None
+        self._is_silent = False
+        replace, self._replace = self._replace, None
+        if replace is not None and (reaching := replace(fields)) is not None:
+            connection.close()
+            self._connection, self._sending = None, b""
+            self._reaching, self._resume_at = reaching, monotonic()
+            return
+        try:
+            common_wire(fields, sender="daemon")
+        except ValueError as problem:
+            raise DaemonRefusedError(str(problem)) from None
         if "error" in fields:
             raise DaemonRefusedError(f"the daemon refused: {fields['error']}")
         self._greeted = self.was_connected = True
@@ -227,11 +255,39 @@ class Relay:
         if lasted or not self._outage_ends:
             self._outage_ends, self._next_pause = now + self._longest_outage, 0.0
         elif now > self._outage_ends:
-            raise DaemonRefusedError(f"no daemon has kept the connection for {self._longest_outage:.0f} s")
-        if self._input_open or self._conversation.has_waiting:
-            self._reaching = self._reach(self._outage_ends - now, self._next_pause)
-            self._resume_at = now
-            self._next_pause = min(2 * self._next_pause or FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+            problem = (
+                "a daemon takes connections and does not answer" if self._is_silent else "none kept the connection"
+            )
+            raise DaemonRefusedError(
+                f"for {self._longest_outage:.0f} s {problem}; `workroot status` tells more, `workroot stop` ends it"
+            )
+        if self._conversation.has_waiting:
+            self._look_for_daemon(now)
+        elif self._input_open:
+            if self._is_stopped():
+                self._dormant_until = now + _DORMANT_LOOK_SECONDS
+            else:
+                self._look_for_daemon(now)
+
+    def _wake_up(self) -> None:
+        """Look for a daemon again when the client has something to say, or somebody has started one."""
+        if self._dormant_until is None or not (self._input_open or self._conversation.has_waiting):
+            return
+        now = monotonic()
+        if not self._conversation.has_waiting:
+            if now < self._dormant_until:
+                return
+            if self._is_stopped():
+                self._dormant_until = now + _DORMANT_LOOK_SECONDS
+                return
+        self._outage_ends, self._next_pause = now + self._longest_outage, 0.0
+        self._look_for_daemon(now)
+
+    def _look_for_daemon(self, now: float) -> None:
+        self._dormant_until = None
+        self._reaching = self._reach(self._outage_ends - now, self._next_pause)
+        self._resume_at = now
+        self._next_pause = min(2 * self._next_pause or FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
 
     def _write_daemon(self) -> None:
         """Send what can be sent without waiting, and say so once when nothing more will come."""

@@ -7,14 +7,17 @@ environment by allow-list, no descriptor beyond the four that it is meant to hav
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
+import stat
 import sys
+from contextlib import suppress
 from time import monotonic
 
 from workroot.connector.meeting import connect_nowait
-from workroot.errors import DaemonStartError
-from workroot.instance import is_instance_held
+from workroot.errors import DaemonStartError, RendezvousError
+from workroot.instance import holder_pid, is_instance_held, open_own_file
 from workroot.rendezvous import (
     READY_WORD,
     daemon_environment,
@@ -22,7 +25,8 @@ from workroot.rendezvous import (
     log_path,
     make_private_directory,
     prepare_meeting_place,
-    run_directory,
+    spawn_lock_path,
+    stopped_path,
 )
 
 TYPE_CHECKING = False
@@ -31,17 +35,20 @@ if TYPE_CHECKING:
 
     from workroot.connector.meeting import Pause, Reaching
 
-__all__ = ["SERVE_COMMAND", "start_daemon"]
+__all__ = ["LOOK_AGAIN_SECONDS", "SERVE_COMMAND", "open_turn", "start_daemon", "start_in_turn", "take_turn"]
 
 SERVE_COMMAND = (sys.executable, "-I", "-m", "workroot", "serve", "--ready-fd")
 """Starts the daemon of this installation; the descriptor's number is appended."""
 
-_TURN_SECONDS = 10.0
+LOOK_AGAIN_SECONDS = 0.02
+"""How long to wait before looking again at what nobody tells about."""
+
+_TURN_SECONDS = 15.0  # whoever puts another daemon in place has the turn while the old one drains
 _READY_SECONDS = 10.0
-_LOOK_AGAIN_SECONDS = 0.02
+_TRIES = 3
 _READY_DESCRIPTOR = 3
 _MOST_DESCRIPTORS = 1 << 16
-_LAST_LINE_BYTES = 2048
+_LAST_LINE_BYTES = 32_768  # a record of the log is shorter, its traceback included
 
 
 def start_daemon(state: str, command: Sequence[str] = SERVE_COMMAND) -> Reaching:
@@ -49,41 +56,41 @@ def start_daemon(state: str, command: Sequence[str] = SERVE_COMMAND) -> Reaching
 
     Raises:
         DaemonStartError: none came up in time; it names the log and, where there is one, its last line.
-        RendezvousError: the meeting place is not this user's alone.
+        RendezvousError: the meeting place is not this user's alone, or something else is in the way.
         OSError: a directory, the lock or the log cannot be created.
     """
-    prepare_meeting_place(state)
-    log = log_path(state)
-    make_private_directory(os.path.dirname(log))
-    lock = os.open(os.path.join(run_directory(state), "spawn.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    lock = open_turn(state)
     try:
         deadline = monotonic() + _TURN_SECONDS
-        while not _take_turn(lock):
+        while not take_turn(lock):
             if monotonic() > deadline:
-                raise DaemonStartError(log, f"another connector has been starting it for {_TURN_SECONDS:.0f} s")
-            yield None, _LOOK_AGAIN_SECONDS
+                raise DaemonStartError(log_path(state), f"somebody else has been starting it for {_TURN_SECONDS:.0f} s")
+            yield None, LOOK_AGAIN_SECONDS
             if connection := connect_nowait(state):
                 return connection
-        deadline = monotonic() + _READY_SECONDS
-        while monotonic() < deadline:
-            if connection := connect_nowait(state):
-                return connection
-            if is_instance_held(instance_lock_path(state)):
-                yield None, _LOOK_AGAIN_SECONDS  # its holder is starting and will answer, or stopping and will end
-                continue
-            size = _size(log)
-            word = yield from _launch(command, log, deadline)
-            if connection := connect_nowait(state):
-                return connection  # ours, or one that somebody else started
-            yield None, _LOOK_AGAIN_SECONDS  # the lock may be one that ours lets go of in these moments
-            if not is_instance_held(instance_lock_path(state)):
-                raise DaemonStartError(log, _describe_failure(word, log, size))
-        raise DaemonStartError(log, "a daemon that does not answer holds its lock")
+        return (yield from start_in_turn(state, command))
     finally:
         os.close(lock)
 
 
-def _take_turn(lock: int) -> bool:
+def open_turn(state: str) -> int:
+    """Make the meeting place of *state*, and return the descriptor of its turns; closing it gives the turn to the next.
+
+    Raises:
+        RendezvousError: the place is not this user's alone, or something else is in the way.
+        OSError: it cannot be made.
+    """
+    make_private_directory(state)
+    path = prepare_meeting_place(state)
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):  # no daemon would listen there, however often one is started
+            raise RendezvousError(path, "is in the way of the daemon's socket", f"run: rm -r '{path}'")
+    make_private_directory(os.path.dirname(log_path(state)))
+    return open_own_file(spawn_lock_path(state), os.O_RDWR | os.O_CREAT)
+
+
+def take_turn(lock: int) -> bool:
+    """Take the turn to start a daemon if nobody has it; it ends when the descriptor is closed."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -91,11 +98,42 @@ def _take_turn(lock: int) -> bool:
     return True
 
 
+def start_in_turn(state: str, command: Sequence[str] = SERVE_COMMAND) -> Reaching:
+    """Start the daemon of *state* if none runs, and return a connection to it; the caller has the turn.
+
+    One that ends before it is ready is started again, a few times: somebody may have killed it.
+
+    Raises:
+        DaemonStartError: as `start_daemon`.
+        OSError: the log cannot be written, or no process be made.
+    """
+    log, lock = log_path(state), instance_lock_path(state)
+    deadline = monotonic() + _READY_SECONDS
+    tries = 0
+    while monotonic() < deadline:
+        if connection := connect_nowait(state):
+            return connection
+        if is_instance_held(lock):
+            yield None, LOOK_AGAIN_SECONDS  # its holder is starting and will answer, or stopping and will end
+            continue
+        with suppress(OSError):
+            os.unlink(stopped_path(state))
+        tries += 1
+        size = _size(log)
+        word = yield from _launch(command, log, deadline)
+        if connection := connect_nowait(state):
+            return connection  # ours, or one that somebody else started
+        yield None, LOOK_AGAIN_SECONDS  # the lock may be one that ours lets go of in these moments
+        if (word is None or tries == _TRIES) and not is_instance_held(lock):
+            raise DaemonStartError(log, _describe_failure(word, log, size))
+    raise DaemonStartError(log, _describe_silence(holder_pid(lock)))
+
+
 def _launch(command: Sequence[str], log: str, deadline: float) -> Generator[Pause, None, bytes | None]:
     """Start *command* and return what it says about being ready; None if it says nothing in time."""
     said, saying = os.pipe()
     try:
-        errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        errors = open_own_file(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             _spawn_detached((*command, str(_READY_DESCRIPTOR)), saying, errors)
         finally:
@@ -162,6 +200,12 @@ def _size(path: str) -> int:
         return 0
 
 
+def _describe_silence(pid: int | None) -> str:
+    who = "one" if pid is None else f"process {pid}"
+    cure = "" if pid is None else f"; if it hangs, run: kill -9 {pid}"
+    return f"{who} holds the daemon's lock, and does not answer{cure}"
+
+
 def _describe_failure(word: bytes | None, log: str, start: int) -> str:
     """Return why a daemon that was started is not there: the last line it wrote, if it wrote any."""
     if word == READY_WORD:
@@ -169,6 +213,16 @@ def _describe_failure(word: bytes | None, log: str, start: int) -> str:
     with open(log, "rb") as lines:
         lines.seek(max(start, _size(log) - _LAST_LINE_BYTES))
         written = lines.read(_LAST_LINE_BYTES).decode(errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(written) if line.strip()), "it wrote nothing")
+    last = _message_of(next((line.strip() for line in reversed(written) if line.strip()), "it wrote nothing"))
     last = "".join(letter if letter.isprintable() else "?" for letter in last)
     return f"it was not ready within {_READY_SECONDS:.0f} s: {last}" if word is None else last
+
+
+def _message_of(line: str) -> str:
+    """Return what a line of the log says: a record is a JSON object, what a crash leaves is plain text."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    message = fields.get("message") if isinstance(fields, dict) else None
+    return message if isinstance(message, str) else line

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.projects import KnownId, KnownProject
 from workroot.core.sessions import Alias, EndedSession, Owner, SessionContext, SessionId, SessionKey
 
 __all__ = [
     "AliasBound",
+    "AliasEnded",
     "Change",
+    "ConnectionForgotten",
+    "ConnectionSaved",
+    "EndedAliasesForgotten",
     "EndedForgotten",
     "ProjectIdKept",
     "ProjectSeen",
@@ -73,7 +78,48 @@ class EndedForgotten:
     before: float
 
 
-Change = SessionSaved | SessionTouched | SessionEnded | AliasBound | ProjectSeen | ProjectIdKept | EndedForgotten
+@dataclass(frozen=True, slots=True)
+class ConnectionSaved:
+    """Keep this of a conversation; what was kept of it before is replaced."""
+
+    connection: KeptConnection
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionForgotten:
+    """Keep nothing more of a conversation; its client may begin it again."""
+
+    owner: Owner
+    alias: Alias
+
+
+@dataclass(frozen=True, slots=True)
+class AliasEnded:
+    """Keep nothing more of a conversation, and that its client has ended it; the session it stood for goes on."""
+
+    ended: EndedAlias
+
+
+@dataclass(frozen=True, slots=True)
+class EndedAliasesForgotten:
+    """Forget which aliases ended before this time (seconds since the Unix epoch)."""
+
+    before: float
+
+
+Change = (
+    SessionSaved
+    | SessionTouched
+    | SessionEnded
+    | AliasBound
+    | ProjectSeen
+    | ProjectIdKept
+    | EndedForgotten
+    | ConnectionSaved
+    | ConnectionForgotten
+    | AliasEnded
+    | EndedAliasesForgotten
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,3 +136,5 @@ class StoredState:
     aliases: tuple[AliasBound, ...] = ()
     projects: tuple[ProjectSeen, ...] = ()
     project_ids: tuple[KnownId, ...] = ()
+    connections: tuple[KeptConnection, ...] = ()
+    ended_aliases: tuple[EndedAlias, ...] = ()

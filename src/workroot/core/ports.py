@@ -31,7 +31,8 @@ class SessionStore(Protocol):
 
         What ended stays so: until its ending is forgotten, a session cannot be saved again under
         its key, and a second ending leaves the first as it is. A key stays with its principal,
-        and an alias stands only for a session that is kept, of the same owner.
+        and an alias stands only for a session that is kept, of the same owner. Until it is forgotten
+        that a conversation was ended, nothing can be kept of it, and the time of its first end stays.
 
         Raises:
             ChangeRefusedError: one of *changes* breaks these rules or holds text that is not Unicode

@@ -15,6 +15,7 @@ from workroot.core.signs import Roots
 from workroot.decisions import Decision
 from workroot.errors import DirectoryError, WorkrootError
 from workroot.escaping import escaped
+from workroot.mcp_face.answer_size import count_that_fits, size_of
 from workroot.mcp_face.answers import (
     RESOLUTION_META,
     ClosedAnswer,
@@ -69,7 +70,7 @@ class ToolCalls:
 
     Args:
         trust: says what of a project's config is withheld.
-        show_recent: whether an unknown directory is answered with the owner's recent projects.
+        show_recent: whether an unknown directory is answered with the owner's recent projects; may be set later.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class ToolCalls:
         show_recent: bool = True,
     ) -> None:
         self._sessions, self._decisions, self._trust, self._clock = sessions, decisions, trust, clock
-        self._show_recent = show_recent
+        self.show_recent = show_recent
         answers: dict[str, Callable[[_Call], Awaitable[_Answer]]] = {
             "get_working_directory": self._get_working_directory,
             "set_working_directory": self._set_working_directory,
@@ -121,7 +122,7 @@ class ToolCalls:
     async def _get_working_directory(self, call: _Call) -> _Answer:
         resolution = await self._resolve(call)
         recent = []
-        if resolution.outcome is Outcome.UNKNOWN and not resolution.alternatives and self._show_recent:
+        if resolution.outcome is Outcome.UNKNOWN and not resolution.alternatives and self.show_recent:
             recent = self._sessions.projects.known(peer_of(call.ctx).owner)[:_RECENT]
         notes = self._withheld_at(resolution)
         answer = working_directory_answer(resolution, before=resolution.previous, notes=notes, recent=recent)
@@ -165,9 +166,10 @@ class ToolCalls:
         found = self._sessions.projects.known(peer_of(call.ctx).owner, call.arguments.get("query"))
         start = _position(call.arguments.get("cursor"), len(found))
         page = [project_row(project) for project in found[start : start + _PAGE]]
-        rest = start + _PAGE < len(found)
-        answer = ProjectsAnswer(projects=page, next_cursor=str(start + _PAGE) if rest else None)
         lines = [escaped(f"{row.name} ({row.id}) at {row.root}") for row in page]
+        fitting = count_that_fits(size_of([row.model_dump(), line]) for row, line in zip(page, lines, strict=True))
+        page, lines, end = page[:fitting], lines[:fitting], start + fitting
+        answer = ProjectsAnswer(projects=page, next_cursor=str(end) if end < len(found) else None)
         if not lines:
             query = call.arguments.get("query")
             lines = [f"No known project matches {query[:100]!r}." if query else "No project is known yet."]

@@ -1,4 +1,4 @@
-"""The resources: the owner's projects and sessions as JSON, always fresh."""
+"""The resources: the owner's projects and sessions as JSON, always fresh, and never more than one answer may hold."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from mcp_types import (
 from workroot.core.projects import KnownProject
 from workroot.errors import DirectoryError, SessionError
 from workroot.escaping import escaped, shown
+from workroot.mcp_face.answer_size import count_that_fits, size_of
 from workroot.mcp_face.answers import project_row
 from workroot.mcp_face.evidence import peer_of
 
@@ -38,6 +39,7 @@ __all__ = ["PROJECTS_URI", "Resources", "project_uri", "session_uri"]
 PROJECTS_URI = "workroot://projects"
 _SESSIONS_PREFIX = "workroot://sessions/"
 _JSON = "application/json"
+_MOST_ROWS = 5_000  # of one answer; no more can fit
 
 
 def project_uri(project_id: str) -> str:
@@ -111,7 +113,7 @@ class Resources:
 
     async def _content(self, owner: Owner, uri: str) -> dict[str, object] | None:
         if uri == PROJECTS_URI:
-            return {"projects": [project_row(each).model_dump() for each in self._sessions.projects.known(owner)]}
+            return _projects(self._sessions.projects.known(owner))
         if uri.startswith(_SESSIONS_PREFIX):
             return _session(await self._sessions.current_session(uri.removeprefix(_SESSIONS_PREFIX), owner=owner))
         if not uri.startswith(f"{PROJECTS_URI}/"):
@@ -121,14 +123,20 @@ class Resources:
         return await self._project(roots) if roots else None
 
     async def _project(self, roots: Sequence[KnownProject]) -> dict[str, object]:
-        rows = [project_row(each) for each in roots]
-        return {
-            "id": rows[0].id,
-            "name": rows[0].name,
-            "roots": [
-                {"root": row.root, "worktree_of": row.worktree_of, **await self._said_at(row.root)} for row in rows
-            ],
-        }
+        rows: list[dict[str, object]] = []
+        sizes: list[int] = []
+        for each in roots:
+            row = project_row(each)
+            said = {"root": row.root, "worktree_of": row.worktree_of, **await self._said_at(row.root)}
+            sizes.append(size_of(said, is_text=True))
+            if count_that_fits(sizes) <= len(rows):
+                break
+            rows.append(said)
+        first = project_row(roots[0])
+        found: dict[str, object] = {"id": first.id, "name": first.name, "roots": rows, "total_roots": len(roots)}
+        if len(rows) < len(roots):
+            found["note"] = _rest_note(len(roots) - len(rows))
+        return found
 
     async def _said_at(self, root: str) -> dict[str, object]:
         """Return what the config at a root says now: without what its user has not allowed, but naming that."""
@@ -150,6 +158,19 @@ class Resources:
             "commands": dict(config.commands),
             "servers": [server.name for server in config.servers],
         }
+
+
+def _projects(known: Sequence[KnownProject]) -> dict[str, object]:
+    rows = [project_row(each).model_dump() for each in known[:_MOST_ROWS]]
+    shown_rows = rows[: count_that_fits(size_of(row, is_text=True) for row in rows)]
+    found: dict[str, object] = {"projects": shown_rows, "total": len(known)}
+    if len(shown_rows) < len(known):
+        found["note"] = _rest_note(len(known) - len(shown_rows))
+    return found
+
+
+def _rest_note(count: int) -> str:
+    return f"{count} more do not fit; list_projects shows all of them, page by page"
 
 
 def _session(session: SessionContext) -> dict[str, object]:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 from mcp.server.caching import CacheHint
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
-from mcp_types import ListToolsResult, PaginatedRequestParams, ServerCapabilities
+from mcp_types import ListToolsResult, PaginatedRequestParams, ServerCapabilities, SetLevelRequestParams
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from workroot import __version__
+from workroot.counters import Counters
+from workroot.limits import DEFAULT_LIMITS
 from workroot.mcp_face.calls import ToolCalls
 from workroot.mcp_face.evidence import keep_all_roots
+from workroot.mcp_face.meter import Meter
 from workroot.mcp_face.resources import Resources
 from workroot.mcp_face.subscriptions import Subscriptions
 from workroot.mcp_face.tools import TOOLS
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
     from workroot.core.ports import Clock
     from workroot.decisions import DecisionLog
+    from workroot.limits import Limits
     from workroot.session_context import SessionContextManager
     from workroot.trust import TrustStore
 
@@ -49,9 +54,14 @@ class McpFace(Server[None]):
         clock: Clock,
         *,
         show_recent: bool = True,
+        limits: Limits = DEFAULT_LIMITS,
+        counters: Counters | None = None,
+        tracing: bool = False,
     ) -> None:
+        self.meter = Meter()
         resources = Resources(sessions, trust)
-        self.subscriptions = Subscriptions()
+        self.subscriptions = Subscriptions(sessions, counters if counters is not None else Counters(), limits)
+        self._calls = ToolCalls(sessions, decisions, trust, clock, show_recent=show_recent)
         super().__init__(
             "workroot",
             version=__version__,
@@ -67,7 +77,7 @@ class McpFace(Server[None]):
                 "server/discover": CacheHint(),
             },
             on_list_tools=_list_tools,
-            on_call_tool=ToolCalls(sessions, decisions, trust, clock, show_recent=show_recent),
+            on_call_tool=self._calls,
             on_list_resources=resources.list,
             on_list_resource_templates=resources.list_templates,
             on_read_resource=resources.read,
@@ -75,9 +85,15 @@ class McpFace(Server[None]):
             on_unsubscribe_resource=self.subscriptions.unsubscribe,
             on_subscriptions_listen=self.subscriptions.listen,
         )
-        # The SDK traces every message for OpenTelemetry; no exporter is set up here, and spans cost 5 % of a call.
-        self.middleware.clear()
-        self.middleware.append(keep_all_roots)
+        # The SDK traces every message for OpenTelemetry, which costs 5 % of a call, be there an exporter or not.
+        tracers = list(self.middleware) if tracing else []
+        self.middleware[:] = [*tracers, self.meter, keep_all_roots, self.subscriptions.resume]
+        # Not an argument of the constructor, since the SDK warns of it there: it is of the handshake era alone.
+        self.add_request_handler("logging/setLevel", SetLevelRequestParams, self.subscriptions.set_level)
+
+    def show_recent(self, is_shown: bool) -> None:
+        """From now on, name the owner's recent projects where a directory is unknown, or do not."""
+        self._calls.show_recent = is_shown
 
     def create_initialization_options(
         self,
@@ -101,13 +117,16 @@ class McpFace(Server[None]):
         *,
         protocol_version: str | None = None,
     ) -> ServerCapabilities:
-        """Return what this server offers, the same in both eras."""
-        return super().get_capabilities(
+        """Return what this server offers; only `logging` is of the handshake era alone."""
+        capabilities = super().get_capabilities(
             notification_options,
             {**_EXPERIMENTAL, **(experimental_capabilities or {})},
             extensions,
             protocol_version=protocol_version,
         )
+        if protocol_version in MODERN_PROTOCOL_VERSIONS:
+            capabilities.logging = None
+        return capabilities
 
 
 async def _list_tools(ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams | None) -> ListToolsResult:

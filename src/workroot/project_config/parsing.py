@@ -36,19 +36,33 @@ MAX_CONFIG_BYTES = 64 * 1024
 
 USER_ONLY = frozenset(
     {
+        "body_seconds",
         "config_names",
         "drain_seconds",
         "ended_session_days",
+        "header_seconds",
         "http",
         "http_port",
+        "http_session_idle_seconds",
+        "idle_exit_seconds",
         "log_level",
+        "max_connections",
+        "max_connections_per_user",
+        "max_http_sessions",
+        "max_listens",
+        "max_listens_per_client",
+        "max_requests_in_flight",
         "model_may_move",
+        "otel_endpoint",
+        "request_burst",
+        "requests_per_second",
         "session_idle_seconds",
         "show_recent_projects",
         "state_directory",
         "sweep_interval_seconds",
         "trusted_directories",
         "write_behind_seconds",
+        "write_seconds",
     }
 )
 """The names of the user's own settings."""

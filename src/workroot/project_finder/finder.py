@@ -96,6 +96,11 @@ class ProjectFinder:
         self._pool = pool if pool is not None else FilePool()
         self._remembered: OrderedDict[str, _Look] = OrderedDict()
 
+    def trust_directories(self, directories: Iterable[str]) -> None:
+        """From now on, accept what other users own at and below *directories*, and nowhere else."""
+        self._rules = rules_of_this_process(directories)
+        self._remembered.clear()
+
     async def find(self, directory: str) -> Place:
         """Return which project owns *directory*, as of now.
 

@@ -73,6 +73,11 @@ class CommitQueue:
         if request.error is not None:
             raise request.error
 
+    @property
+    def waiting(self) -> int:
+        """How many callers wait and are in no batch yet."""
+        return self._waiting.statistics().current_buffer_used
+
     async def run(self) -> None:
         """Write batch after batch until the queue is closed and empty."""
         batch: list[_Request] = []

@@ -17,16 +17,18 @@ from workroot.errors import StoreInUseError, StoreUnavailableError
 __all__ = ["FileGuard", "lock_database", "make_private_file"]
 
 _PRIVATE = 0o600
+_LONGEST_HOLDER = 512  # bytes
 
 
 def lock_database(path: str) -> int:
     """Take the database at *path* for this process; return the descriptor that holds it until closed.
 
     The lock is on `<path>.lock`, which stays behind: removing it would let two processes lock
-    two files of one name.
+    two files of one name. It says which process of which host has the database, for people to read: a home that
+    several hosts share has one database, and one daemon at a time. Nothing is decided by what it says.
 
     Raises:
-        StoreInUseError: somebody has it, perhaps this process.
+        StoreInUseError: somebody has it, perhaps this process; the text says who, on which host.
         OSError: the lock file cannot be opened, or its file system has no locks.
     """
     descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _PRIVATE)
@@ -34,10 +36,14 @@ def lock_database(path: str) -> int:
         os.fchmod(descriptor, _PRIVATE)  # a umask may have taken the user's own bits
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        holder = _read_holder(descriptor)
         os.close(descriptor)
         if isinstance(error, BlockingIOError):
-            raise StoreInUseError(path) from error
+            raise StoreInUseError(path, *holder, here=_host()) from error
         raise
+    with suppress(OSError):  # a full disk is no reason not to serve
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()} {_host()}\n".encode(), 0)
     return descriptor
 
 
@@ -88,3 +94,16 @@ class FileGuard:
                 status = os.stat(name)
                 found.append((status.st_dev, status.st_ino))
         return found
+
+
+def _host() -> str:
+    return os.uname().nodename
+
+
+def _read_holder(descriptor: int) -> tuple[str | None, str | None]:
+    """Return the pid and the host that the holder of a lock wrote into its file, as far as it did."""
+    try:
+        said = os.pread(descriptor, _LONGEST_HOLDER, 0).decode(errors="replace").split()
+    except OSError:
+        said = []
+    return (said[0], said[1]) if len(said) == 2 and said[0].isdigit() else (None, None)

@@ -14,7 +14,11 @@ from anyio.lowlevel import checkpoint
 
 from workroot.core.changes import (
     AliasBound,
+    AliasEnded,
     Change,
+    ConnectionForgotten,
+    ConnectionSaved,
+    EndedAliasesForgotten,
     ProjectIdKept,
     ProjectSeen,
     SessionEnded,
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from workroot.core.changes import EndedForgotten
+    from workroot.core.connections import EndedAlias, KeptConnection
     from workroot.core.projects import Directory, KnownId, ProjectKey
 
 __all__ = ["MemoryStore"]
@@ -54,6 +59,8 @@ class MemoryStore:
         self._aliases_of: dict[SessionKey, frozenset[tuple[Owner, Alias]]] = {}
         self._projects: dict[tuple[Owner, Directory], ProjectSeen] = {}
         self._project_ids: dict[ProjectKey, KnownId] = {}
+        self._connections: dict[tuple[Owner, Alias], KeptConnection] = {}
+        self._ended_aliases: dict[tuple[Owner, Alias], EndedAlias] = {}
 
     async def load(self) -> StoredState:
         """Return all that is kept."""
@@ -65,6 +72,8 @@ class MemoryStore:
             aliases=tuple(self._aliases.values()),
             projects=tuple(self._projects.values()),
             project_ids=tuple(self._project_ids.values()),
+            connections=tuple(self._connections.values()),
+            ended_aliases=tuple(self._ended_aliases.values()),
         )
 
     async def commit(self, changes: Sequence[Change]) -> None:
@@ -106,8 +115,28 @@ class MemoryStore:
                     undo.put(self._projects, (owner, project.root), change)
             case ProjectIdKept(known):
                 undo.put(self._project_ids, known.key, known)
+            case ConnectionSaved() | ConnectionForgotten() | AliasEnded() | EndedAliasesForgotten():
+                self._apply_to_connections(change, undo)
             case _:
                 self._forget(change, undo)
+
+    def _apply_to_connections(
+        self, change: ConnectionSaved | ConnectionForgotten | AliasEnded | EndedAliasesForgotten, undo: _Undo
+    ) -> None:
+        match change:
+            case ConnectionSaved(kept):
+                if (kept.owner, kept.alias) in self._ended_aliases:
+                    raise ChangeRefusedError("a conversation", "its client has ended it")
+                undo.put(self._connections, (kept.owner, kept.alias), kept)
+            case ConnectionForgotten(owner, alias):
+                undo.drop(self._connections, (owner, alias))
+            case AliasEnded(ended):
+                undo.drop(self._connections, (ended.owner, ended.alias))
+                if (ended.owner, ended.alias) not in self._ended_aliases:
+                    undo.put(self._ended_aliases, (ended.owner, ended.alias), ended)
+            case _:  # EndedAliasesForgotten
+                for name in [name for name, ended in self._ended_aliases.items() if ended.ended_at < change.before]:
+                    undo.drop(self._ended_aliases, name)
 
     def _save(self, session: SessionContext, undo: _Undo) -> None:
         if session.key in self._ended:
@@ -173,6 +202,10 @@ def _check_text(change: Change) -> None:
             texts = (*owner, project.project_id, project.name, project.root, project.worktree_of)
         case ProjectIdKept(known):
             texts = (*known.key, known.project_id, known.name, known.root)
+        case ConnectionSaved(kept):
+            texts = (*kept.owner, kept.alias, kept.log_level, *kept.subscriptions)
+        case AliasEnded(gone):
+            texts = (*gone.owner, gone.alias)
     try:
         "".join(filter(None, texts)).encode()
     except UnicodeEncodeError as error:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from workroot.errors import StoreUnavailableError
+from workroot.storage.backup import write_copy
 from workroot.storage.database_file import make_private_file
 from workroot.storage.schema import migrate, version_of
 
@@ -53,7 +54,7 @@ def open_connection(
             put_in_force(connection, path, name, value, expected)
         version = version_of(connection, path, supported=len(migrations))
         if 0 < version < len(migrations):
-            _back_up(connection, f"{path}.v{version}.bak")
+            write_copy(connection, f"{path}.v{version}.bak")
         migrate(connection, version, migrations)
     except BaseException:
         connection.close()
@@ -87,22 +88,3 @@ def _check_version_read_only(path: str, *, supported: int) -> None:
             # Killed while it was made: only one that may write can take the beginning back, and does, next.
             if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
-
-
-def _back_up(connection: sqlite3.Connection, backup: str) -> None:
-    unfinished = f"{backup}.part"
-    with suppress(FileNotFoundError):
-        os.unlink(unfinished)
-    make_private_file(unfinished)
-    connection.execute("VACUUM INTO ?", (unfinished,))
-    _sync(unfinished)
-    os.replace(unfinished, backup)
-    _sync(os.path.dirname(backup))
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

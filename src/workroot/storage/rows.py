@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 from workroot.core.changes import (
     AliasBound,
+    AliasEnded,
     Change,
+    ConnectionForgotten,
+    ConnectionSaved,
+    EndedForgotten,
     ProjectIdKept,
     ProjectSeen,
     SessionEnded,
@@ -17,6 +21,7 @@ from workroot.core.changes import (
     SessionTouched,
     StoredState,
 )
+from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.projects import Directory, DirectoryNode, KnownId, KnownProject, ProjectId, ProjectKey
 from workroot.core.sessions import (
     Alias,
@@ -70,6 +75,18 @@ _KEEP_ID = """
         device = excluded.device, inode = excluded.inode
 """
 _FORGET = "DELETE FROM ended_sessions WHERE ended_at < ?"
+_SAVE_CONNECTION = """
+    INSERT INTO connections (sandbox, principal, alias, subscriptions, log_level, is_resumable, last_used)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET
+        subscriptions = excluded.subscriptions, log_level = excluded.log_level,
+        is_resumable = excluded.is_resumable, last_used = excluded.last_used
+"""
+_FORGET_CONNECTION = "DELETE FROM connections WHERE sandbox = ? AND principal = ? AND alias = ?"
+_END_ALIAS = """
+    INSERT INTO ended_aliases (sandbox, principal, alias, ended_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+_FORGET_ALIASES = "DELETE FROM ended_aliases WHERE ended_at < ?"
 
 
 def apply_changes(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
@@ -120,8 +137,24 @@ def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:  #
                 known.is_joined,
                 *(known.node or (None, None)),
             )
-        case _:  # EndedForgotten; mypy sees to it that no other kind is left
-            return _FORGET, (change.before,)
+        case EndedForgotten(before):
+            return _FORGET, (before,)
+        case ConnectionSaved(kept):
+            return _SAVE_CONNECTION, (
+                kept.owner.sandbox,
+                kept.owner.principal,
+                kept.alias,
+                json.dumps(sorted(kept.subscriptions), ensure_ascii=False),
+                kept.log_level,
+                kept.is_resumable,
+                kept.last_used,
+            )
+        case ConnectionForgotten(owner, alias):
+            return _FORGET_CONNECTION, (owner.sandbox, owner.principal, alias)
+        case AliasEnded(gone):
+            return _END_ALIAS, (gone.owner.sandbox, gone.owner.principal, gone.alias, gone.ended_at)
+        case _:  # EndedAliasesForgotten; mypy sees to it that no other kind is left
+            return _FORGET_ALIASES, (change.before,)
 
 
 def read_state(connection: sqlite3.Connection) -> StoredState:
@@ -207,6 +240,25 @@ def read_state(connection: sqlite3.Connection) -> StoredState:
             )
             for repository, path, project_id, name, root, is_joined, device, inode in connection.execute(
                 "SELECT repository, path, project_id, name, root, is_joined, device, inode FROM project_ids"
+            )
+        ),
+        connections=tuple(
+            KeptConnection(
+                owner=Owner(principal, sandbox),
+                alias=Alias(alias),
+                subscriptions=frozenset(json.loads(subscriptions)),
+                log_level=log_level,
+                is_resumable=bool(is_resumable),
+                last_used=last_used,
+            )
+            for sandbox, principal, alias, subscriptions, log_level, is_resumable, last_used in connection.execute(
+                "SELECT sandbox, principal, alias, subscriptions, log_level, is_resumable, last_used FROM connections"
+            )
+        ),
+        ended_aliases=tuple(
+            EndedAlias(Owner(principal, sandbox), Alias(alias), ended_at)
+            for sandbox, principal, alias, ended_at in connection.execute(
+                "SELECT sandbox, principal, alias, ended_at FROM ended_aliases"
             )
         ),
     )

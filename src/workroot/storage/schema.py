@@ -129,6 +129,46 @@ _SECOND = (
     """,
 )
 
+_THIRD = (
+    """
+    CREATE TABLE connections (
+        sandbox TEXT NOT NULL,
+        principal TEXT NOT NULL,
+        alias TEXT NOT NULL,
+        subscriptions TEXT NOT NULL, -- JSON: [address, ...]
+        log_level TEXT,
+        is_resumable INTEGER NOT NULL,
+        last_used REAL NOT NULL,
+        PRIMARY KEY (sandbox, principal, alias)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE ended_aliases (
+        sandbox TEXT NOT NULL,
+        principal TEXT NOT NULL,
+        alias TEXT NOT NULL,
+        ended_at REAL NOT NULL,
+        PRIMARY KEY (sandbox, principal, alias)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX ended_aliases_by_time ON ended_aliases (ended_at)",
+    """
+    CREATE TRIGGER an_ended_alias_stands_for_nothing BEFORE INSERT ON connections
+    WHEN EXISTS (
+        SELECT 1 FROM ended_aliases
+        WHERE sandbox = NEW.sandbox AND principal = NEW.principal AND alias = NEW.alias
+    )
+    BEGIN SELECT RAISE(ABORT, 'the client has ended this conversation'); END
+    """,
+    """
+    CREATE TRIGGER an_end_removes_the_connection AFTER INSERT ON ended_aliases
+    BEGIN
+        DELETE FROM connections
+        WHERE sandbox = NEW.sandbox AND principal = NEW.principal AND alias = NEW.alias;
+    END
+    """,
+)
+
 
 def _create(connection: sqlite3.Connection) -> None:
     for statement in _FIRST:
@@ -141,7 +181,12 @@ def _keep_project_ids(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: Sequence[Migration] = (_create, _keep_project_ids)
+def _keep_connections(connection: sqlite3.Connection) -> None:
+    for statement in _THIRD:
+        connection.execute(statement)
+
+
+MIGRATIONS: Sequence[Migration] = (_create, _keep_project_ids, _keep_connections)
 """The step at index n leads from version n to n + 1."""
 
 

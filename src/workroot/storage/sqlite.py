@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from workroot.core.changes import Change, StoredState
+    from workroot.storage.backup import Backup
+    from workroot.storage.health import StoreHealth
     from workroot.storage.schema import Migration
 
 __all__ = ["SqliteStore", "open_sqlite_store"]
@@ -85,6 +87,15 @@ class SqliteStore:
         """
         return await self._thread.run(self._database.load)
 
+    async def back_up(self, directory: str, *, version: str) -> Backup:
+        """Copy all that is kept into *directory*; changes wait meanwhile.
+
+        Raises:
+            StoreUnavailableError: there is no new copy; the text says why.
+            RendezvousError: the directory is not this user's alone.
+        """
+        return await self._thread.run(lambda: self._database.back_up(directory, version))
+
     async def commit(self, changes: Sequence[Change]) -> None:
         """Keep *changes*, all or none; they are on disk when this returns.
 
@@ -93,6 +104,10 @@ class SqliteStore:
             StoreUnavailableError: as the port says; also when too many callers wait.
         """
         await self._queue.put(changes)
+
+    def health(self) -> StoreHealth:
+        """Return how it is, without waiting."""
+        return self._database.health(waiting=self._queue.waiting)
 
 
 @asynccontextmanager

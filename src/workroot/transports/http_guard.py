@@ -1,45 +1,51 @@
 """The outermost gate of the HTTP face: who may speak is decided from a request's headers alone.
 
-Nothing of a body is read before Host, Origin, path and token are right, and never more than 1 MiB of it.
+Nothing of a body is read before Host, Origin, path, token and rate are right, and never more than 1 MiB of it.
 Web pages are kept out by exact comparison: prefixes and patterns in such checks have been the way in elsewhere.
 """
 
 from __future__ import annotations
 
-import json
 import logging
+import math
+import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workroot.counters import Counters
 from workroot.errors import TokenError
+from workroot.limits import DEFAULT_LIMITS
+from workroot.transports.http_bodies import MAX_BODY_BYTES, TOO_LARGE, HttpBodies
+from workroot.transports.http_rates import HttpRates
+from workroot.transports.http_refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from workroot.core.sessions import Owner
+    from workroot.limits import Limits
 
-__all__ = ["MAX_BODY_BYTES", "MCP_PATH", "OWNER_KEY", "HttpGuard", "Refusal"]
+__all__ = ["MAX_BODY_BYTES", "MCP_PATH", "OWNER_KEY", "HttpGuard", "Page", "Refusal"]
 
 logger = logging.getLogger(__name__)
 
 MCP_PATH = "/mcp"
-"""The one path that exists."""
+"""The one path that speaks MCP."""
 
 OWNER_KEY = "workroot.owner"
 """Where in the scope of a request that passed its `Owner` is."""
 
-MAX_BODY_BYTES = 1024 * 1024
-"""Longest body that is accepted."""
-
-_INVALID_REQUEST = -32600  # JSON-RPC 2.0, section 5.1
 _MOST_DIGITS = 10  # of a Content-Length: no legal one has more, and very long numbers cost time to read
 _METHODS = ("GET", "POST", "DELETE")
+_PAGE_METHODS = ("GET", "HEAD")
 _SINGLE_HEADERS = frozenset(
     {
         b"authorization",
+        b"content-encoding",
         b"content-length",
         b"content-type",
         b"host",
@@ -47,6 +53,7 @@ _SINGLE_HEADERS = frozenset(
         b"mcp-session-id",
         b"origin",
         b"sec-fetch-site",
+        b"transfer-encoding",
         b"workroot-directory",
         b"workroot-session",
     }
@@ -55,69 +62,78 @@ _SINGLE_HEADERS = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """An answer that is not the application's: a JSON-RPC error without an id.
+class Page:
+    """What is served beside MCP, to GET and HEAD.
 
     Attributes:
-        message: what is wrong and what to do; never holds what the client sent.
-        closes: the connection ends with it, since its body was not read.
+        answer: gives status, content type and body.
+        needs_token: whether only a known user may see it.
     """
 
-    status: int
-    message: str
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    closes: bool = True
-
-    async def answer(self, send: Send) -> None:
-        """Send this as the whole response."""
-        error = {"code": _INVALID_REQUEST, "message": self.message}
-        body = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            *([(b"connection", b"close")] if self.closes else []),
-            *self.headers,
-        ]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    answer: Callable[[], Awaitable[tuple[int, str, bytes]]]
+    needs_token: bool = True
 
 
 class HttpGuard:
-    """Lets requests of known owners through to an ASGI application, their bodies read and bounded."""
+    """Lets requests of known owners through to an ASGI application, their bodies read, bounded and strict JSON."""
 
-    def __init__(self, app: ASGIApp, *, port: int, owner_of: Callable[[str], Owner | None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        port: int,
+        owner_of: Callable[[str], Owner | None],
+        belongs_to: Callable[[Scope, Owner], bool] = lambda scope, owner: True,
+        pages: Mapping[str, Page] | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        counters: Counters | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Guard *app*.
 
         Args:
             app: gets requests with `scope[OWNER_KEY]` set.
             port: the port of 127.0.0.1 that requests come in on.
             owner_of: on whose behalf the bearer of a token calls; may raise `TokenError`.
+            belongs_to: told whose request it is; False if that user has too many connections.
+            pages: what is served beside MCP, by path.
+            clock: for rates, in seconds; must never go back.
         """
         self._app = app
         self._owner_of = owner_of
+        self._belongs_to = belongs_to
+        self._pages = pages if pages is not None else {}
+        self._counters = counters if counters is not None else Counters()
+        self._rates = HttpRates(limits)
+        self._bodies = HttpBodies(limits, self._counters)
+        self._limits = limits
+        self._clock = clock
         self._hosts = (f"127.0.0.1:{port}".encode(), f"localhost:{port}".encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request: by a refusal, or by the application."""
-        checked = self._check(scope)
-        if isinstance(checked, Refusal):
-            logger.debug("HTTP request refused with %d: %s", checked.status, checked.message)
-            await checked.answer(send)
-            return
-        scope[OWNER_KEY] = checked
-        body = await _read_body(receive)
+        """Answer one request: by a refusal, by a page, or by the application."""
+        headers = dict(scope["headers"])
+        page = self._pages.get(scope["path"]) if scope.get("raw_path") == scope["path"].encode() else None
+        refusal = _check_once(scope) or self._check_origin(headers) or _check_target(scope, headers, page)
+        if refusal is not None:
+            self._counters.add("http_head")
+        elif page is None or page.needs_token:
+            refusal = self._check_sender(scope, headers)
+        if refusal is not None:
+            logger.debug("HTTP request refused with %d: %s", refusal.status, refusal.message)
+            await refusal.answer(send)
+        elif page is not None:
+            await _show(page, send)
+        else:
+            await self._pass_on(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await self._bodies.read(receive, is_message=scope["method"] == "POST")
         if isinstance(body, Refusal):
+            logger.debug("HTTP request refused with %d: %s", body.status, body.message)
             await body.answer(send)
         elif body is not None:
             await self._app(scope, _replayed(body, receive), send)
-
-    def _check(self, scope: Scope) -> Owner | Refusal:
-        pairs: list[tuple[bytes, bytes]] = scope["headers"]
-        for name, count in Counter(name for name, _ in pairs).items():
-            if count > 1 and name in _SINGLE_HEADERS:
-                return Refusal(status=400, message=f"the header {name.decode()} must be sent once")
-        headers = dict(pairs)
-        return self._check_origin(headers) or _check_target(scope, headers) or self._check_token(headers)
 
     def _check_origin(self, headers: dict[bytes, bytes]) -> Refusal | None:
         """Keep web pages out, whatever name they reached us by."""
@@ -131,7 +147,29 @@ class HttpGuard:
             return Refusal(status=403, message="other sites may not talk to this server")
         return None
 
-    def _check_token(self, headers: dict[bytes, bytes]) -> Owner | Refusal:
+    def _check_sender(self, scope: Scope, headers: dict[bytes, bytes]) -> Refusal | None:
+        """Find out whose request it is, and whether that user may send one more."""
+        owner = self._owner(headers)
+        if isinstance(owner, Refusal):
+            self._counters.add("http_head")
+            return owner
+        if (seconds := self._rates.seconds_to_wait(owner, self._clock())) > 0:
+            self._counters.add("rate_limit")
+            return Refusal(
+                status=429,
+                message=f"more than {self._limits.requests_per_second:g} requests a second; send this again later",
+                headers=((b"retry-after", str(math.ceil(seconds)).encode()),),
+            )
+        if not self._belongs_to(scope, owner):
+            return Refusal(
+                status=429,
+                message=f"all {self._limits.max_connections_per_user} connections of this user are busy; close some",
+                headers=((b"retry-after", b"1"),),
+            )
+        scope[OWNER_KEY] = owner
+        return None
+
+    def _owner(self, headers: dict[bytes, bytes]) -> Owner | Refusal:
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         try:
             owner = self._owner_of(token.strip()) if scheme.lower() == "bearer" else None
@@ -147,39 +185,53 @@ class HttpGuard:
         return owner
 
 
-def _check_target(scope: Scope, headers: dict[bytes, bytes]) -> Refusal | None:
-    """Refuse what the application could not answer anyway."""
-    if scope.get("raw_path") != MCP_PATH.encode():
-        return Refusal(status=404, message=f"there is nothing here; the path of this MCP server is {MCP_PATH}")
-    method: str = scope["method"]
-    if method not in _METHODS:
-        allow = ", ".join(_METHODS)
-        return Refusal(status=405, message=f"use one of {allow}", headers=((b"allow", allow.encode()),))
-    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if method == "POST" and media_type != b"application/json":
-        return Refusal(status=415, message="a body must be JSON: send 'Content-Type: application/json'")
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or len(length) > _MOST_DIGITS or int(length) > MAX_BODY_BYTES:
-        return _too_large()
+def _check_once(scope: Scope) -> Refusal | None:
+    for name, count in Counter(name for name, _ in scope["headers"]).items():
+        if count > 1 and name in _SINGLE_HEADERS:
+            return Refusal(status=400, message=f"the header {name.decode()} must be sent once")
     return None
 
 
-def _too_large() -> Refusal:
-    return Refusal(status=413, message=f"a body may have at most {MAX_BODY_BYTES} bytes; send less at once")
+def _check_target(scope: Scope, headers: dict[bytes, bytes], page: Page | None) -> Refusal | None:
+    """Refuse what nobody here could answer."""
+    if page is None and scope.get("raw_path") != MCP_PATH.encode():
+        return Refusal(status=404, message=f"there is nothing here; the path of this MCP server is {MCP_PATH}")
+    method, methods = scope["method"], _METHODS if page is None else _PAGE_METHODS
+    if method not in methods:
+        allow = ", ".join(methods)
+        return Refusal(status=405, message=f"use one of {allow}", headers=((b"allow", allow.encode()),))
+    if page is None:
+        return _check_body(method, headers)
+    if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
+        return Refusal(status=400, message="a request for this page has no body")
+    return None
 
 
-async def _read_body(receive: Receive) -> bytes | Refusal | None:
-    """Return a request's body, or None if the client hung up."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:  # sent in chunks, or longer than it said
-            return _too_large()
-        if not message.get("more_body", False):
-            return bytes(body)
+def _check_body(method: str, headers: dict[bytes, bytes]) -> Refusal | None:
+    """Refuse a body by what the head says of it."""
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if method == "POST" and media_type != b"application/json":
+        return Refusal(status=415, message="a body must be JSON: send 'Content-Type: application/json'")
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        return Refusal(status=415, message="a body must not be compressed: send no Content-Encoding")
+    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        return Refusal(status=400, message="a body can be sent in chunks, and in no other Transfer-Encoding")
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or len(length) > _MOST_DIGITS or int(length) > MAX_BODY_BYTES:
+        return TOO_LARGE
+    return None
+
+
+async def _show(page: Page, send: Send) -> None:
+    """Answer with a page; to HEAD the server sends no body by itself."""
+    status, content_type, body = await page.answer()
+    headers = [
+        (b"content-type", content_type.encode("latin-1")),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from workroot.transports.http_guard import Refusal
+from workroot.transports.http_refusal import Refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +22,7 @@ class _Exchange:
     method: str
     _receive: Receive
     _send: Send
+    _arrived: bool = False
     _started: bool = False
     _complete: bool = False
     _ended: bool = False
@@ -30,7 +31,9 @@ class _Exchange:
     async def receive(self) -> Message:
         if not self._ended:
             with anyio.CancelScope() as self._waiting:
-                return await self._receive()
+                message = await self._receive()
+                self._arrived = not message.get("more_body", False)
+                return message
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -39,6 +42,11 @@ class _Exchange:
         else:
             self._complete = not message.get("more_body", False)
         await self._send(message)
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether waiting for its end is in vain: a stream that stands, or a body that may never be complete."""
+        return self.method == "GET" or not self._arrived
 
     def end(self) -> None:
         """Tell the application that its client is gone: the one way to end a stream from outside."""
@@ -80,8 +88,8 @@ class HttpInFlight:
             self._idle = anyio.Event()
             await self._idle.wait()
 
-    def end(self, *, standing_only: bool = False) -> None:
-        """End what is in flight; *standing_only*: the streams that would never end by themselves."""
+    def end(self, *, open_ended_only: bool = False) -> None:
+        """End what is in flight; *open_ended_only*: what may never end by itself, and nothing that is being done."""
         for exchange in self._exchanges:
-            if not standing_only or exchange.method == "GET":
+            if not open_ended_only or exchange.is_open_ended:
                 exchange.end()

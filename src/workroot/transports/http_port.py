@@ -21,6 +21,7 @@ DEFAULT_PORT = 7668
 HOST = "127.0.0.1"
 """The only address that is served."""
 
+_BACKLOG = 1024  # a connection beyond it is tried again by its client's system only after a second
 _PORT_CURE = "choose another with the setting http_port (WORKROOT_HTTP_PORT), or end the program that uses it"
 
 
@@ -87,7 +88,7 @@ def _bind(port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the last run may linger
         listener.bind((HOST, port))
-        listener.listen()  # two may bind the same port on some systems; only one may listen
+        listener.listen(_BACKLOG)  # two may bind the same port on some systems; only one may listen
         listener.setblocking(False)
     except BaseException:
         listener.close()

@@ -14,67 +14,64 @@ import socket
 import stat
 import struct
 import sys
-from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import ExitStack, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import SocketAttribute
 from mcp.server.runner import serve_dual_era_loop
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from workroot import __version__
-from workroot.core.sessions import Alias, Owner
-from workroot.core.signs import ConnectorFacts, connector_hints
-from workroot.errors import RendezvousError, WorkrootError
-from workroot.peer import Conversation, Peer, Resumption, RootsMemory
-from workroot.rendezvous import ENVIRONMENT_SIGNS, hello_line, parse_hello
-from workroot.transports.lines import LineReader, LineTooLongError
-from workroot.transports.messages import MessageReader, MessageWriter
+from workroot.core.sessions import Owner
+from workroot.counters import Counters
+from workroot.errors import RendezvousError, SocketTakenError, WorkrootError
+from workroot.limits import DEFAULT_LIMITS
+from workroot.logs.loop_errors import Seldom
+from workroot.peer import Peer
+from workroot.rendezvous import parse_client_hello
+from workroot.transports.accepting import AcceptLoop
+from workroot.transports.lines import LineReader, LineTooLongError, LongLines
+from workroot.transports.message_reader import MessageReader
+from workroot.transports.message_writer import MessageWriter
+from workroot.transports.places import Places
+from workroot.transports.socket_hello import Hello, greeting, peer_of_hello
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AbstractContextManager
 
-    from anyio.abc import SocketListener, SocketStream, TaskGroup
+    from anyio.abc import SocketStream, TaskGroup
     from mcp.server.lowlevel.server import Server
 
+    from workroot.limits import Limits
     from workroot.session_context import SessionContextManager
+    from workroot.transports.places import Place
 
 __all__ = ["UnixSocketTransport", "bind_unix_socket"]
 
 logger = logging.getLogger(__name__)
 
-_HELLO_SECONDS = 10.0
+_MOST_HELLO_BYTES = 64 * 1024
+_RESERVED_SECONDS = 60.0  # how long a place of the command line may be held without a question
 _BACKLOG = 512
-
-
-class _Hello(BaseModel):
-    """What a client says of itself in its first line."""
-
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
-
-    role: Literal["mcp", "control"]
-    version: str = "unknown"
-    alias: str | None = None
-    directory: str | None = None
-    option: str | None = None
-    environment: dict[str, str] = {}
-    default_session: bool = True
-    reconnected: bool = False
-    listens: list[str | int] = []
 
 
 def bind_unix_socket(path: str) -> socket.socket:
     """Listen at *path*, which only this user may reach; the caller holds the instance lock.
 
-    A socket left by a daemon that died is replaced: whoever holds the lock owns the path.
+    A socket left by a daemon that died is replaced: whoever holds the lock owns the path. One where somebody
+    listens is not: only a service manager can be that, and it gives its clients to the daemon that it starts.
 
     Raises:
         RendezvousError: something else than a socket of ours is in the way.
+        SocketTakenError: somebody listens there.
     """
     with suppress(FileNotFoundError):
         status = os.lstat(path)
         if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
             raise RendezvousError(path, "is not a socket of this user", "remove it and try again")
+        if _is_served(path):
+            raise SocketTakenError(path)
         os.unlink(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     old_umask = os.umask(0o177)  # the mode must be right from the first moment, not after a chmod
@@ -90,12 +87,27 @@ def bind_unix_socket(path: str) -> socket.socket:
     return listening
 
 
+def _is_served(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.setblocking(False)
+        try:
+            asking.connect(path)
+        except BlockingIOError:  # its queue is full
+            return True
+        except OSError:
+            return False
+    return True
+
+
 class UnixSocketTransport:
     """Serves MCP and control connections on a socket.
 
     Args:
         boot: this daemon's boot id; part of the ids of our own requests.
         control: answers a control command, given its name and arguments.
+        needed: held for as long as a connector is connected.
+        limits: what one client, and all together, may take.
+        counters: count what was refused.
     """
 
     def __init__(
@@ -106,9 +118,17 @@ class UnixSocketTransport:
         owner: Owner,
         boot: str,
         control: Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]],
+        needed: Callable[[], AbstractContextManager[None]] = nullcontext,
+        limits: Limits = DEFAULT_LIMITS,
+        counters: Counters | None = None,
     ) -> None:
         self._server, self._sessions, self._owner = server, sessions, owner
-        self._boot, self._control = boot, control
+        self._boot, self._control, self._needed = boot, control, needed
+        self._limits = limits
+        self._counters = counters if counters is not None else Counters()
+        self._places = Places(farewell=lambda problem: greeting(error=problem), counters=self._counters, limits=limits)
+        self._long_lines = LongLines(seconds=limits.body_seconds)
+        self._seldom = Seldom()
         self._init_options = server.create_initialization_options()
         self._writers: set[MessageWriter] = set()
 
@@ -117,10 +137,13 @@ class UnixSocketTransport:
         """How many clients are connected; those who only ask for the daemon's state do not count."""
         return len(self._writers)
 
-    async def serve(self, listener: SocketListener, tasks: TaskGroup) -> None:
+    def listen_on(self, listening: socket.socket) -> AcceptLoop:
+        """Return what accepts clients from a socket that listens, whoever bound it; closing that closes the socket."""
+        return AcceptLoop(listening, self._serve_client, places=self._places, counters=self._counters)
+
+    async def serve(self, listener: AcceptLoop, tasks: TaskGroup) -> None:
         """Accept clients until the listener is closed; each is served by a task of *tasks*."""
-        with suppress(anyio.ClosedResourceError):
-            await listener.serve(self._serve_client, tasks)
+        await listener.serve(tasks)
 
     async def wait_idle(self) -> None:
         """Return when all clients have their answers; listen streams have to be told to end."""
@@ -132,80 +155,122 @@ class UnixSocketTransport:
         for writer in tuple(self._writers):
             writer.give_up()
 
-    async def _serve_client(self, stream: SocketStream) -> None:
+    async def _serve_client(self, stream: SocketStream, place: Place) -> None:
         try:
             async with stream:
                 if _peer_uid(stream) != os.geteuid():
-                    logger.warning("refused a connection of another user")
+                    self._counters.add("foreign_user")
+                    self._note("it is another user's")
                     return
-                await self._converse(stream)
+                await self._converse(stream, place)
         except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
             logger.debug("a client hung up")
-        except Exception:  # a boundary: one client's fault ends that client's task only
-            logger.exception("a connection failed")
+        except Exception as error:  # a boundary: one client's fault ends that client's task only
+            if self._seldom.is_due(type(error).__qualname__) is not None:
+                logger.exception("a connection failed")
 
-    async def _converse(self, stream: SocketStream) -> None:
-        lines = LineReader(stream)
+    async def _converse(self, stream: SocketStream, place: Place) -> None:
+        lines = LineReader(stream, self._long_lines)
         try:
-            with anyio.fail_after(_HELLO_SECONDS):
-                hello = _Hello.model_validate(parse_hello(await lines.receive()))
+            with anyio.fail_after(self._limits.header_seconds):
+                line = await lines.receive(most_bytes=_MOST_HELLO_BYTES)
+            lines.done()
+            hello = Hello.model_validate(parse_client_hello(line))
         except TimeoutError:
-            logger.info("a client said nothing for %s seconds", _HELLO_SECONDS)
+            self._note("it said nothing for too long")
             return
-        except (ValueError, LineTooLongError) as error:
+        except LineTooLongError as error:
+            self._counters.add("line_too_long")
+            await self._refuse(stream, str(error))
+            return
+        except ValueError as error:
             problem = "the hello line is not valid" if isinstance(error, ValidationError) else str(error)
-            logger.info("refused a connection: %s", problem)
-            await stream.send(hello_line(version=__version__, error=problem or "the hello line is too long"))
+            await self._refuse(stream, problem)
             return
-        await stream.send(hello_line(version=__version__, boot=self._boot, pid=os.getpid()))
+        if not place.settle(is_control=hello.role == "control"):
+            await self._say(stream, self._places.farewell)
+            return
+        await self._say(stream, greeting(boot=self._boot, pid=os.getpid()))
         if hello.role == "control":
-            await self._serve_control(stream, lines)
+            await self._serve_control(stream, lines, place)
         else:
             await self._serve_mcp(stream, lines, hello)
 
-    async def _serve_mcp(self, stream: SocketStream, lines: LineReader, hello: _Hello) -> None:
-        peer = self._peer(hello)
-        writer = MessageWriter(stream, peer, self._boot)
-        reader = MessageReader(lines, writer, peer, self._boot)
+    async def _refuse(self, stream: SocketStream, problem: str) -> None:
+        self._note(problem)
+        await self._say(stream, greeting(error=problem))
+
+    def _note(self, problem: str) -> None:
+        if (untold := self._seldom.is_due(problem)) is not None:
+            more = f"; {untold} more since the last such line" if untold else ""
+            logger.info("refused a connection: %s%s", problem, more)
+
+    async def _say(self, stream: SocketStream, line: bytes) -> None:
+        """Send a line to a client that has so long to take it.
+
+        Raises:
+            anyio.BrokenResourceError: it did not.
+        """
+        with anyio.move_on_after(self._limits.write_seconds):
+            await stream.send(line)
+            return
+        self._counters.add("slow_reader")
+        raise anyio.BrokenResourceError
+
+    async def _serve_mcp(self, stream: SocketStream, lines: LineReader, hello: Hello) -> None:
+        peer = peer_of_hello(hello, self._owner)
+        limits, counters = self._limits, self._counters
+        writer = MessageWriter(stream, peer, self._boot, write_seconds=limits.write_seconds, counters=counters)
+        reader = MessageReader(lines, writer, peer, self._boot, limits=limits, counters=counters)
         logger.info("connection opened by %s, directory %s", _brief(peer), hello.directory)
         with ExitStack() as stack:
+            stack.enter_context(self._needed())
             stack.enter_context(peer.conversation.open())
             if peer.alias is not None:
                 stack.enter_context(self._sessions.connected(peer.owner, peer.alias))
             self._writers.add(writer)
             try:
-                await serve_dual_era_loop(
-                    self._server, reader, writer, lifespan_state=None, init_options=self._init_options
-                )
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(reader.read_lines)
+                    with suppress(anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
+                        await serve_dual_era_loop(
+                            self._server, reader, writer, lifespan_state=None, init_options=self._init_options
+                        )
+                    tasks.cancel_scope.cancel()
             finally:
                 self._writers.discard(writer)
                 writer.unanswered.forget()
                 logger.info("connection of %s closed", _brief(peer))
 
-    def _peer(self, hello: _Hello) -> Peer:
-        facts = ConnectorFacts(
-            option=hello.option,
-            own_directory=hello.directory,
-            environment={name: value for name, value in hello.environment.items() if name in ENVIRONMENT_SIGNS},
-        )
-        return Peer(
-            owner=self._owner,
-            alias=Alias(hello.alias) if hello.alias and hello.default_session else None,
-            hints=connector_hints(facts),
-            resumption=Resumption(listens=frozenset(hello.listens)) if hello.listens else None,
-            conversation=Conversation(roots=RootsMemory(resumed=hello.reconnected)),
-        )
-
-    async def _serve_control(self, stream: SocketStream, lines: LineReader) -> None:
+    async def _serve_control(self, stream: SocketStream, lines: LineReader, place: Place) -> None:
         while True:
             try:
-                request = json.loads(await lines.receive())
-                answer: dict[str, Any] = {"result": await self._control(request["command"], request["arguments"])}
-            except WorkrootError as error:
-                answer = {"error": {"code": error.code, "message": str(error)}}
-            except (ValueError, TypeError, KeyError):
-                answer = {"error": {"code": "invalid_request", "message": "this is not a control request"}}
-            await stream.send(json.dumps(answer).encode() + b"\n")
+                with anyio.fail_after(_RESERVED_SECONDS if place.is_reserved else None):
+                    line = await lines.receive()
+            except TimeoutError:
+                return
+            except LineTooLongError as error:
+                await self._say(stream, _line(_control_error("invalid_request", str(error))))
+                return
+            lines.done()
+            await self._say(stream, _line(await self._answer(line)))
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            return {"result": await self._control(request["command"], request["arguments"])}
+        except WorkrootError as error:
+            return _control_error(error.code, str(error))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return _control_error("invalid_request", "this is not a control request")
+
+
+def _control_error(code: str, problem: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": problem}}
+
+
+def _line(answer: Mapping[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
 
 
 def _peer_uid(stream: SocketStream) -> int | None:

@@ -16,6 +16,7 @@ import anyio
 
 from workroot.core.projects import CONFIG_NAMES
 from workroot.watching.asking import Asker
+from workroot.watching.health import WatchHealth
 from workroot.watching.looks import Look, Looks
 from workroot.watching.thread import Plan, WatchFunction, WatchThread, is_watchable, watch_files
 
@@ -78,6 +79,19 @@ class Watcher:
         self._proof: anyio.CancelScope | None = None  # while a new watch has to show that it lasts
         self._is_trusted, self._is_failure_said, self._is_limit_said = True, False, False
         self._on_change: Callable[[frozenset[str]], None] = lambda _: None
+        self._failures = 0
+        self._last_failure: str | None = None
+
+    def health(self) -> WatchHealth:
+        """Return how it is doing."""
+        watched = len(self._plan.watched) if self._plan is not None else 0
+        return WatchHealth(
+            watched=watched,
+            polled=len(self._wished) if self._plan is None else len(self._plan.waiting + self._plan.left_out),
+            failures=self._failures,
+            last_failure=self._last_failure,
+            is_working=not self._is_failure_said,
+        )
 
     def watch(self, directories: Iterable[str]) -> None:
         """Watch these from now on, and no others. Cheap; may be called at any time in the event loop.
@@ -185,6 +199,7 @@ class Watcher:
         if self._proof is not None:
             self._proof.cancel()
             self._proof = None
+        self._failures, self._last_failure = self._failures + 1, failure
         if self._is_trusted and was_in_force:
             logger.debug("file watching is begun anew after a failure: %s", failure)
             self._is_trusted = False

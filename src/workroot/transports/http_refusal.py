@@ -1,0 +1,62 @@
+"""How the HTTP face says no: a JSON-RPC error without an id, since nobody has read one yet.
+
+The same body in both protocol eras, whoever refuses; it never holds what the client sent.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import Send
+
+__all__ = ["INVALID_REQUEST", "PARSE_ERROR", "Refusal"]
+
+PARSE_ERROR = -32700
+"""The code for what is not JSON (JSON-RPC 2.0, section 5.1)."""
+
+INVALID_REQUEST = -32600
+"""The code for what is no request that we take (JSON-RPC 2.0, section 5.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An answer that is not the application's: a JSON-RPC error without an id.
+
+    Attributes:
+        message: what is wrong and what to do; never holds what the client sent.
+        closes: the connection ends with it, since its body was not read.
+        code: of the JSON-RPC error.
+    """
+
+    status: int
+    message: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    closes: bool = True
+    code: int = INVALID_REQUEST
+
+    async def answer(self, send: Send) -> None:
+        """Send this as the whole response."""
+        headers, body = self._parts()
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def as_bytes(self) -> bytes:
+        """Return this as it goes over a connection on which there is no request that could be answered."""
+        headers, body = self._parts()
+        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}".encode()]
+        return b"\r\n".join([*lines, *(name + b": " + value for name, value in headers), b"", body])
+
+    def _parts(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        error = {"code": self.code, "message": self.message}
+        body = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            *([(b"connection", b"close")] if self.closes else []),
+            *self.headers,
+        ]
+        return headers, body

@@ -1,0 +1,152 @@
+"""JSON-RPC messages to a client as lines of a socket, in the shape of the stream that the SDK writes to."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
+from mcp.shared.message import SessionMessage
+from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest
+from pydantic_core import PydanticSerializationError
+
+from workroot.counters import Counters
+from workroot.limits import DEFAULT_LIMITS
+from workroot.transports.unanswered import UnansweredRequests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from anyio.abc import SocketStream
+
+    from workroot.peer import Peer
+
+__all__ = ["MessageWriter"]
+
+logger = logging.getLogger(__name__)
+
+_PIECE_BYTES = 64 * 1024  # a client that takes so much in time is slow, and one that takes less is gone
+
+
+class MessageWriter:
+    """The SDK's write stream: one message, one line.
+
+    Ids of our own requests carry the daemon's boot id, so that a client's late answer to an earlier
+    daemon cannot be taken for an answer to this one: both count from 0.
+
+    Args:
+        write_seconds: how long the client may take nothing of what it is sent.
+    """
+
+    def __init__(
+        self,
+        stream: SocketStream,
+        peer: Peer,
+        boot: str,
+        *,
+        write_seconds: float = DEFAULT_LIMITS.write_seconds,
+        counters: Counters | None = None,
+    ) -> None:
+        self._stream, self._peer, self._boot = stream, peer, boot
+        self._write_seconds = write_seconds
+        self._counters = counters if counters is not None else Counters()
+        self._turn = anyio.Lock(fast_acquire=True)
+        self._is_broken = self._gave_up = False
+        self._writing: anyio.CancelScope | None = None
+        self.unanswered = UnansweredRequests()
+
+    async def send(self, item: SessionMessage) -> None:
+        """Write one message.
+
+        Raises:
+            anyio.BrokenResourceError: the client is gone, or took nothing for too long.
+        """
+        try:
+            for message in self._outgoing(item.message):
+                await self._write(_line_of(message))
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self.unanswered.forget()  # nobody is left to wait for the rest
+            raise
+        self.unanswered.note_outgoing(item.message)
+
+    async def refuse(self, code: int, problem: str, *, request_id: str | int | None = None) -> None:
+        """Answer a line that is no message; whoever waits for *request_id* must hear of it."""
+        error = JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=problem))
+        await self.send(SessionMessage(error))
+
+    async def aclose(self) -> None:
+        """Leave the socket to the connection's task, which closes it."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def give_up(self) -> None:
+        """Wait no longer for a client that does not read: the connection ends."""
+        self._gave_up = True
+        if self._writing is not None:
+            self._writing.cancel()
+
+    async def _write(self, line: bytes) -> None:
+        async with self._turn:
+            if self._is_broken:
+                raise anyio.BrokenResourceError
+            self._is_broken = True  # until the line is out whole: a part of it would spoil the next one
+            with anyio.CancelScope(shield=True) as self._writing:
+                for start in range(0, len(line), _PIECE_BYTES):
+                    self._writing.deadline = anyio.current_time() + self._write_seconds
+                    await self._stream.send(line[start : start + _PIECE_BYTES])
+                self._is_broken = False
+            if self._is_broken:
+                if not self._gave_up:
+                    self._counters.add("slow_reader")
+                    logger.warning("a client took nothing for too long; its connection ends")
+                with anyio.CancelScope(shield=True):
+                    await self._stream.aclose()
+                raise anyio.BrokenResourceError
+
+    def _outgoing(self, message: JSONRPCMessage) -> Iterator[JSONRPCMessage]:
+        match message:
+            case JSONRPCRequest():
+                yield message.model_copy(update={"id": f"{self._boot}:{message.id}"})
+            case JSONRPCNotification(method="notifications/subscriptions/acknowledged"):
+                yield from self._acknowledgement(message)
+            case _:
+                yield message
+
+    def _acknowledgement(self, message: JSONRPCNotification) -> Iterator[JSONRPCNotification]:
+        """Let an acknowledgement pass, unless the client has had it from an earlier daemon.
+
+        A stream that a connector opened again may have missed events: each honoured kind is told once.
+        """
+        params: dict[str, Any] = message.params or {}
+        meta = params.get("_meta") or {}
+        resumption = self._peer.resumption
+        if resumption is None or meta.get(SUBSCRIPTION_ID_META_KEY) not in resumption.listens:
+            yield message
+            return
+        honoured = params.get("notifications") or {}
+        for kind in ("tools", "prompts", "resources"):
+            if honoured.get(f"{kind}ListChanged"):
+                yield _notification(f"notifications/{kind}/list_changed", _meta=meta)
+        for uri in dict.fromkeys(honoured.get("resourceSubscriptions") or ()):
+            yield _notification("notifications/resources/updated", uri=uri, _meta=meta)
+
+
+def _line_of(message: JSONRPCMessage) -> bytes:
+    """Return a message as a line; a name on disk may hold half of a surrogate pair, which goes out as it is."""
+    try:
+        return message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
+    except PydanticSerializationError:
+        return json.dumps(message.model_dump(by_alias=True, exclude_unset=True)).encode() + b"\n"
+
+
+def _notification(method: str, **params: Any) -> JSONRPCNotification:
+    return JSONRPCNotification(jsonrpc="2.0", method=method, params=params)

@@ -1,0 +1,163 @@
+"""Copies of a real database: consistent while it is written, private, few, and of use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from workroot.errors import RendezvousError, StoreInUseError, StoreTooNewError, StoreUnavailableError
+from workroot.storage.backup import KEPT_BACKUPS, back_up_unused, restore_backup, schema_version
+from workroot.storage.database_file import lock_database
+from workroot.storage.schema import MIGRATIONS
+from workroot.storage.sqlite import open_sqlite_store
+
+VERSION = "1.2.3"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    return str(tmp_path / "workroot.db")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> str:
+    return str(tmp_path / "backups")
+
+
+async def make(database: str) -> str:
+    """Make a database, and return the namespace that tells it from others."""
+    async with open_sqlite_store(database) as store:
+        return str((await store.load()).namespace)
+
+
+def namespace(path: str) -> str:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return str(connection.execute("SELECT value FROM meta WHERE key = 'namespace'").fetchone()[0])
+
+
+async def test_a_copy_of_a_database_in_use_is_whole_private_and_closed(database: str, directory: str) -> None:
+    async with open_sqlite_store(database) as store:
+        before = os.umask(0)
+        try:
+            made = await store.back_up(directory, version=VERSION)
+        finally:
+            os.umask(before)
+        assert os.path.getsize(f"{database}-wal") > 0, "what is copied lies in the log still"
+        assert made.schema == len(MIGRATIONS) == schema_version(made.path)
+        assert namespace(made.path) == str((await store.load()).namespace)
+        assert stat.S_IMODE(os.stat(made.path).st_mode) == 0o600
+        assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
+        assert os.listdir(directory) == [os.path.basename(made.path)]
+        assert os.path.basename(made.path).startswith(f"workroot-{VERSION}-")
+
+
+async def test_only_the_newest_copies_stay_and_nothing_else_is_touched(database: str, directory: str) -> None:
+    async with open_sqlite_store(database) as store:
+        os.mkdir(directory, 0o700)
+        mine = Path(directory) / "mine.db"
+        mine.write_text("")
+        made = [(await store.back_up(directory, version=f"{9 - number}.0")).path for number in range(KEPT_BACKUPS + 2)]
+        assert sorted(map(str, Path(directory).iterdir())) == sorted([*made[-KEPT_BACKUPS:], str(mine)])
+
+
+async def test_a_directory_that_others_may_enter_gets_no_copy(database: str, directory: str) -> None:
+    async with open_sqlite_store(database) as store:
+        os.mkdir(directory)
+        os.chmod(directory, 0o755)
+        with pytest.raises(RendezvousError, match="chmod 700"):
+            await store.back_up(directory, version=VERSION)
+        assert os.listdir(directory) == []
+
+
+async def test_a_copy_that_fails_leaves_nothing_and_says_why(database: str, directory: str) -> None:
+    async with open_sqlite_store(database) as store:
+        with pytest.raises(StoreUnavailableError):
+            await store.back_up(directory, version="no/such/directory")
+        assert os.listdir(directory) == []
+        await store.back_up(directory, version=VERSION)
+
+
+async def test_of_a_deleted_database_no_copy_is_made(database: str, directory: str) -> None:
+    async with open_sqlite_store(database) as store:
+        os.unlink(database)
+        with pytest.raises(StoreUnavailableError, match="deleted or replaced"):
+            await store.back_up(directory, version=VERSION)
+
+
+async def test_a_database_that_nobody_uses_is_copied_too(database: str, directory: str) -> None:
+    assert back_up_unused(database, directory, version=VERSION) is None
+    kept = await make(database)
+    made = back_up_unused(database, directory, version=VERSION)
+    assert made is not None
+    assert namespace(made.path) == kept
+
+
+async def test_one_in_use_is_neither_copied_nor_overwritten_from_outside(database: str, directory: str) -> None:
+    async with open_sqlite_store(database) as store:
+        made = await store.back_up(directory, version=VERSION)
+        with pytest.raises(StoreInUseError):
+            back_up_unused(database, directory, version=VERSION)
+        with pytest.raises(StoreInUseError):
+            restore_backup(made.path, database)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_restored_database_is_what_it_was(database: str, directory: str, is_there: bool) -> None:
+    kept = await make(database)
+    made = back_up_unused(database, directory, version=VERSION)
+    assert made is not None
+    os.unlink(database)
+    if is_there:
+        assert await make(database) != kept
+    restored = restore_backup(made.path, database)
+    assert restored.schema == len(MIGRATIONS)
+    assert stat.S_IMODE(os.stat(database).st_mode) == 0o600
+    assert await make(database) == kept, "it can be opened, and holds what it held"
+    assert namespace(made.path) == kept, "the copy is still there"
+
+
+async def test_what_is_no_sound_backup_is_not_restored(database: str, tmp_path: Path) -> None:
+    kept = await make(database)
+    empty, text, other, newer, cut = (str(tmp_path / name) for name in ("empty", "text", "other", "newer", "cut"))
+    Path(empty).touch()
+    Path(text).write_text("not a database" * 100)
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE theirs (a)")
+    shutil.copy(database, newer)
+    with closing(sqlite3.connect(newer)) as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    Path(cut).write_bytes(Path(database).read_bytes()[:-4096])
+    for path in (empty, text, other, cut):
+        with pytest.raises(StoreUnavailableError):
+            restore_backup(path, database)
+    with pytest.raises(StoreTooNewError):
+        restore_backup(newer, database)
+    assert await make(database) == kept
+
+
+async def test_a_database_that_another_host_uses_is_refused_with_the_name_of_that_host(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(database)
+    lock = lock_database(database)
+    try:
+        with pytest.raises(StoreInUseError, match=f"process {os.getpid()}; connect to the running daemon"):
+            lock_database(database)
+        Path(f"{database}.lock").write_text("4711 elsewhere.example\n")
+        with pytest.raises(
+            StoreInUseError, match=r"process 4711 on host 'elsewhere\.example', this one is .* WORKROOT_HOME"
+        ):
+            lock_database(database)
+        Path(f"{database}.lock").write_text("\0 nonsense of any kind")
+        with pytest.raises(StoreInUseError, match="another process"):
+            lock_database(database)
+    finally:
+        os.close(lock)
+    Path(f"{database}.lock").write_text("4711 elsewhere.example\n")
+    await make(database)  # what is written there decides nothing

@@ -1,0 +1,306 @@
+"""What conversations asked for: kept before it is shown, found again, bounded, and gone when nobody comes back."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from fakes import DAY, HeldStore, ManualClock
+from workroot import kept_connections
+from workroot.core.sessions import Alias, Owner
+from workroot.errors import StoreUnavailableError
+from workroot.kept_connections import EXPIRY_SECONDS, MOST_SUBSCRIPTIONS, KeptConnections, keep_nowhere
+from workroot.session_ledger import SessionLedger
+from workroot.storage.memory import MemoryStore
+
+ADA, EVE = Owner("uid:1000"), Owner("uid:1001")
+CONN, OTHER = Alias("conn"), Alias("other")
+PROJECTS, SESSION = "workroot://projects", "workroot://sessions/wr_1"
+
+
+class World:
+    """What is kept, of one daemon after the other."""
+
+    def __init__(self) -> None:
+        self.memory, self.clock = MemoryStore(), ManualClock()
+        self.store = HeldStore(self.memory)
+        self.live: set[Alias] = set()
+
+    async def daemon(self) -> KeptConnections:
+        """Return what another daemon knows."""
+        ledger = SessionLedger(self.store, self.clock)
+        await ledger.load()
+        return ledger.connections
+
+    async def sweep(self, kept: KeptConnections) -> None:
+        await kept.housekeep(lambda _, alias: alias in self.live)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def subscriptions(kept: KeptConnections, alias: Alias = CONN, owner: Owner = ADA) -> set[str]:
+    connection = kept.get(owner, alias)
+    return set(connection.subscriptions) if connection is not None else set()
+
+
+@pytest.mark.parametrize("is_resumable", [False, True])
+async def test_another_daemon_knows_what_was_asked_for(world: World, is_resumable: bool) -> None:
+    before = await world.daemon()
+    await before.subscribe(ADA, CONN, PROJECTS, is_resumable=is_resumable)
+    await before.subscribe(ADA, CONN, SESSION, is_resumable=is_resumable)
+    await before.unsubscribe(ADA, CONN, SESSION)
+    await before.set_log_level(ADA, CONN, "warning", is_resumable=is_resumable)
+
+    after = await world.daemon()
+
+    assert after.get(ADA, CONN) == before.get(ADA, CONN)
+    assert subscriptions(after) == {PROJECTS}
+    assert subscriptions(after, OTHER) == subscriptions(after, CONN, EVE) == set()
+
+
+async def test_what_is_not_kept_is_not_shown(world: World) -> None:
+    kept = await world.daemon()
+    world.store.fail(StoreUnavailableError("away"))
+
+    with pytest.raises(StoreUnavailableError):
+        await kept.subscribe(ADA, CONN, PROJECTS, is_resumable=False)
+
+    assert kept.get(ADA, CONN) is None
+
+
+async def test_subscriptions_at_once_are_all_kept(world: World) -> None:
+    kept = await world.daemon()
+
+    async def subscribe(number: int) -> None:
+        await kept.subscribe(ADA, CONN, str(number), is_resumable=False)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            tasks.start_soon(subscribe, number)
+
+    assert subscriptions(await world.daemon()) == set(map(str, range(20)))
+
+
+async def test_a_connector_that_wants_nothing_any_more_leaves_nothing(world: World) -> None:
+    kept = await world.daemon()
+    await kept.subscribe(ADA, CONN, PROJECTS, is_resumable=False)
+
+    await kept.unsubscribe(ADA, CONN, PROJECTS)
+    await kept.unsubscribe(ADA, OTHER, PROJECTS)
+
+    assert len(kept) == 0
+    assert (await world.memory.load()).connections == ()
+
+
+async def test_a_conversation_may_subscribe_to_so_much_and_no_more(world: World) -> None:
+    kept = await world.daemon()
+    for number in range(MOST_SUBSCRIPTIONS):
+        assert await kept.subscribe(ADA, CONN, str(number), is_resumable=False)
+
+    assert not await kept.subscribe(ADA, CONN, "one more", is_resumable=False)
+    assert await kept.subscribe(ADA, CONN, "0", is_resumable=False)
+    assert len(subscriptions(kept)) == MOST_SUBSCRIPTIONS
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"), [("_MOST_CONNECTIONS", 2), ("_MOST_SUBSCRIPTIONS_IN_ALL", 2)], ids=["connections", "all"]
+)
+async def test_above_the_limits_the_longest_unused_conversation_gives_way(
+    world: World, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    monkeypatch.setattr(kept_connections, limit, value)
+    kept = await world.daemon()
+    for alias in ("one", "two", "one", "three"):
+        await kept.subscribe(ADA, Alias(alias), PROJECTS, is_resumable=True)
+
+    for daemon in (kept, await world.daemon()):
+        assert [alias for alias in ("one", "two", "three") if daemon.get(ADA, Alias(alias))] == ["one", "three"]
+
+
+async def test_an_ended_conversation_stays_ended_and_keeps_nothing(world: World) -> None:
+    kept, now = await world.daemon(), world.clock.wall()
+    await kept.subscribe(ADA, CONN, PROJECTS, is_resumable=True)
+    await kept.end(ADA, CONN)
+    await kept.end(ADA, CONN)
+
+    for daemon in (kept, await world.daemon()):
+        assert daemon.is_over(ADA, CONN, begun_at=now)
+        assert not daemon.is_over(EVE, CONN, begun_at=now)
+        assert daemon.get(ADA, CONN) is None
+
+
+async def test_a_conversation_that_could_not_be_ended_goes_on(world: World) -> None:
+    kept, now = await world.daemon(), world.clock.wall()
+    world.store.fail(StoreUnavailableError("away"))
+
+    with pytest.raises(StoreUnavailableError):
+        await kept.end(ADA, CONN)
+
+    assert not kept.is_over(ADA, CONN, begun_at=now)
+
+
+async def test_of_many_ends_the_first_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_connections, "_MOST_ENDED", 2)
+    kept, now = await world.daemon(), world.clock.wall()
+    for alias in ("one", "two", "three"):
+        await kept.end(ADA, Alias(alias))
+        world.clock.advance(1)
+
+    for daemon in (kept, await world.daemon()):
+        assert [daemon.is_over(ADA, Alias(alias), begun_at=now) for alias in ("one", "two", "three")] == [
+            False,
+            True,
+            True,
+        ]
+
+
+async def test_an_end_is_forgotten_when_the_conversation_would_be_over_anyway(world: World) -> None:
+    kept, begun_at = await world.daemon(), world.clock.wall()
+    await kept.end(ADA, CONN)
+    world.clock.advance(EXPIRY_SECONDS + 1)
+
+    await world.sweep(kept)
+
+    assert (await world.memory.load()).ended_aliases == ()
+    assert kept.is_over(ADA, CONN, begun_at=begun_at)
+
+
+async def test_a_conversation_is_over_after_thirty_days_without_use(world: World) -> None:
+    kept, begun_at = await world.daemon(), world.clock.wall()
+    world.clock.advance(30 * DAY)
+    assert not kept.is_over(ADA, CONN, begun_at=begun_at)
+
+    world.clock.advance(1)
+
+    assert kept.is_over(ADA, CONN, begun_at=begun_at)
+
+
+async def test_a_conversation_in_use_goes_on_for_ever_at_one_commit_a_day(world: World) -> None:
+    kept, begun_at = await world.daemon(), world.clock.wall()
+    for _ in range(80 * 2):
+        world.clock.advance(DAY / 2)
+        await kept.note_use(ADA, CONN, begun_at=begun_at)
+        await world.sweep(kept)
+
+    assert not (await world.daemon()).is_over(ADA, CONN, begun_at=begun_at)
+    assert 50 <= len(world.store.commits) <= 80
+
+
+async def test_a_conversation_of_a_day_leaves_nothing(world: World) -> None:
+    kept, begun_at = await world.daemon(), world.clock.wall()
+    for _ in range(10):
+        await kept.note_use(ADA, CONN, begun_at=begun_at)
+        world.clock.advance(DAY / 10)
+
+    assert world.store.commits == []
+
+
+async def test_a_use_that_cannot_be_kept_does_no_harm(world: World) -> None:
+    kept, begun_at = await world.daemon(), world.clock.wall()
+    world.clock.advance(2 * DAY)
+    world.store.fail(StoreUnavailableError("away"))
+
+    await kept.note_use(ADA, CONN, begun_at=begun_at)
+    await kept.note_use(ADA, CONN, begun_at=begun_at)
+
+    assert len(world.store.commits) == 2
+    assert kept.get(ADA, CONN) is not None
+
+
+async def test_uses_at_once_are_kept_once(world: World) -> None:
+    kept, begun_at = await world.daemon(), world.clock.wall()
+    world.clock.advance(2 * DAY)
+    gate = world.store.hold()
+
+    async def use() -> None:
+        await kept.note_use(ADA, CONN, begun_at=begun_at)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(use)
+            await gate.reached.wait()
+            await use()  # does not wait
+            gate.open()
+
+    assert len(world.store.commits) == 1
+
+
+async def test_a_connector_that_does_not_come_back_is_forgotten_at_a_later_sweep(world: World) -> None:
+    kept = await world.daemon()
+    await kept.subscribe(ADA, CONN, PROJECTS, is_resumable=False)
+    await kept.subscribe(ADA, OTHER, PROJECTS, is_resumable=True)
+    world.live.add(CONN)
+    for _ in range(3):
+        world.clock.advance(DAY)
+        await world.sweep(kept)
+    world.live.clear()
+    await world.sweep(kept)
+    assert len(kept) == 2  # it may only have lost its connection
+
+    world.clock.advance(60)
+    await world.sweep(kept)
+
+    for daemon in (kept, await world.daemon()):
+        assert (daemon.get(ADA, CONN), subscriptions(daemon, OTHER)) == (None, {PROJECTS})
+
+
+async def test_a_connector_that_came_back_between_two_sweeps_is_not_forgotten(world: World) -> None:
+    kept = await world.daemon()
+    await kept.subscribe(ADA, CONN, PROJECTS, is_resumable=False)
+    for lives in (set(), {CONN}, set()):
+        world.live = lives
+        world.clock.advance(100)
+        await world.sweep(kept)
+
+    assert subscriptions(kept) == {PROJECTS}
+
+
+async def test_a_connector_is_given_time_to_come_back_to_another_daemon(world: World) -> None:
+    before = await world.daemon()
+    await before.subscribe(ADA, CONN, PROJECTS, is_resumable=False)
+    world.clock.advance(DAY)
+    after = await world.daemon()
+
+    await world.sweep(after)
+
+    assert subscriptions(after) == {PROJECTS}
+
+
+async def test_what_a_conversation_asked_for_goes_after_thirty_days_without_use(world: World) -> None:
+    kept = await world.daemon()
+    await kept.subscribe(ADA, CONN, PROJECTS, is_resumable=True)
+    world.clock.advance(20 * DAY)
+    after = await world.daemon()
+    world.live.add(CONN)
+    await world.sweep(after)
+    world.live.clear()
+    world.clock.advance(30 * DAY)
+    await world.sweep(after)
+    assert subscriptions(after) == {PROJECTS}
+
+    world.clock.advance(1)
+    await world.sweep(after)
+
+    assert after.get(ADA, CONN) is None
+
+
+async def test_a_step_of_the_wall_clock_forgets_nothing_that_was_asked_for(world: World) -> None:
+    kept = await world.daemon()
+    await kept.subscribe(ADA, CONN, PROJECTS, is_resumable=True)
+    world.clock.jump_wall_to(world.clock.wall() + 3650 * DAY)
+
+    await world.sweep(kept)
+
+    assert subscriptions(kept) == {PROJECTS}
+
+
+async def test_without_a_store_it_is_kept_for_as_long_as_the_object() -> None:
+    kept = KeptConnections(keep_nowhere, ManualClock())
+    await kept.subscribe(ADA, CONN, PROJECTS, is_resumable=True)
+    assert subscriptions(kept) == {PROJECTS}
+
+    await kept.end(ADA, CONN)
+    assert kept.is_over(ADA, CONN, begun_at=ManualClock().wall())
