@@ -120,7 +120,7 @@ async def test_what_the_watch_told_is_not_told_again_by_a_check(bench: Bench, pr
             await hearer.wait_for(project)
         hearer.forget()
 
-        await bench.pass_seconds(CHECK, sleepers=2)
+        await bench.pass_seconds(CHECK, sleepers=1)
 
     assert (hearer.heard, len(bench.fake.watched)) == (set(), 1)
 
@@ -160,14 +160,14 @@ async def test_that_watching_works_again_is_said_once(
         with anyio.fail_after(5):
             while len(bench.fake.watched) < 2:
                 await anyio.lowlevel.checkpoint()
-            await bench.clock.wait_sleepers(3)  # the checks, the polls, and the proof
+            await bench.clock.wait_sleepers(2)  # the checks, and the proof
         hearer.forget()
         bench.fake.tell((Change.added, project / "config.json"))
         with anyio.fail_after(5):
             await hearer.wait_for(project)
         assert said(caplog, "INFO") == [], "it has not shown yet that it lasts"
 
-        await bench.pass_seconds(RETRY - POLL, sleepers=3)
+        await bench.pass_seconds(RETRY - POLL, sleepers=2)
         bench.clock.advance(POLL)
         with anyio.fail_after(5):
             while not said(caplog, "INFO"):
@@ -213,23 +213,21 @@ async def test_a_watch_that_dies_again_and_again_is_replaced_by_polling_and_said
     caplog.set_level("INFO")
     async with bench.run(project) as hearer:
         bench.fake.die(RuntimeError("first"))
-        with anyio.fail_after(5):
-            await bench.clock.wait_sleepers(3)  # begun anew; it has to show that it lasts
         for number in range(2, 6):
-            await bench.pass_seconds(POLL, sleepers=3)
+            with anyio.fail_after(5):
+                while bench.watcher.health().polled or bench.clock.due_times()[-1] != RETRY:
+                    await anyio.lowlevel.checkpoint()  # until it is begun anew, and has to show that it lasts
+            await bench.pass_seconds(POLL, sleepers=2)
             bench.fake.die(RuntimeError(f"death {number}"))
             with anyio.fail_after(5):
-                while (
-                    bench.clock.due_times()[-1] != RETRY
-                ):  # until it waits, not to show that it lasts, but to try again
-                    await anyio.lowlevel.checkpoint()
+                while not {POLL, RETRY} <= set(bench.clock.due_times()):
+                    await anyio.lowlevel.checkpoint()  # until it polls, and waits to try again
             hearer.forget()
             edit(project)
             bench.clock.advance(POLL)
             with anyio.fail_after(5):
                 await hearer.wait_for(project)
-                await bench.clock.wait_sleepers(3)
-            await bench.pass_seconds(RETRY - POLL, sleepers=3)
+            await bench.pass_seconds(RETRY - POLL, sleepers=2)
 
     assert said(caplog, "WARNING") == [
         "file watching fails (RuntimeError: death 2): "
@@ -364,3 +362,12 @@ def look(looks: Looks, directory: str) -> Look:
 
 def newest(path: Path) -> int:
     return path.stat().st_ctime_ns
+
+
+async def test_no_timer_but_that_of_the_checks_runs_while_a_watch_tells_of_everything(
+    bench: Bench, project: Path
+) -> None:
+    async with bench.run(project):
+        await bench.pass_seconds(POLL, sleepers=1)
+
+        assert bench.clock.due_times() == [CHECK - POLL]

@@ -41,14 +41,14 @@ WatchFunction = Callable[[Sequence[str], Bell], Generator[set[tuple[Change, str]
 def watch_files(directories: Sequence[str], bell: Bell) -> Generator[set[tuple[Change, str]], None, None]:
     """Watch with inotify, or with what the platform has instead.
 
-    A change is told after one or two steps if nothing else happens, and after 100 ms otherwise. The defaults of
-    watchfiles that come from the environment are set aside.
+    A change is told after one or two steps if nothing else happens, and after 100 ms otherwise; each step wakes a
+    thread, watched or not. The defaults of watchfiles that come from the environment are set aside.
     """
     return watchfiles.watch(
         *directories,
         watch_filter=None,
-        debounce=50,
-        step=25,
+        debounce=80,
+        step=40,
         stop_event=bell,
         rust_timeout=0,  # when a timeout ends a wait, watchfiles drops what came in at that moment
         raise_interrupt=False,

@@ -75,7 +75,7 @@ class Watcher:
         self._asker = asker if asker is not None else Asker()
         self._wished: dict[str, None] = {}  # a set that keeps its order
         self._plan: Plan | None = None  # None: nothing is watched, everything is polled
-        self._rearm = anyio.Event()
+        self._rearm, self._more_to_poll = anyio.Event(), anyio.Event()
         self._proof: anyio.CancelScope | None = None  # while a new watch has to show that it lasts
         self._is_trusted, self._is_failure_said, self._is_limit_said = True, False, False
         self._on_change: Callable[[frozenset[str]], None] = lambda _: None
@@ -84,10 +84,9 @@ class Watcher:
 
     def health(self) -> WatchHealth:
         """Return how it is doing."""
-        watched = len(self._plan.watched) if self._plan is not None else 0
         return WatchHealth(
-            watched=watched,
-            polled=len(self._wished) if self._plan is None else len(self._plan.waiting + self._plan.left_out),
+            watched=len(self._plan.watched) if self._plan is not None else 0,
+            polled=len(self._polled()),
             failures=self._failures,
             last_failure=self._last_failure,
             is_working=not self._is_failure_said,
@@ -106,6 +105,7 @@ class Watcher:
             self._wished = wished
             self._looks.keep_only(wished)
             self._rearm.set()
+            self._more_to_poll.set()
 
     async def run(self, on_change: Callable[[frozenset[str]], None]) -> None:
         """Call *on_change* with directories that may have changed, until cancelled.
@@ -162,6 +162,7 @@ class Watcher:
     def _begin(self, tasks: TaskGroup, plan: Plan, in_force: anyio.Event) -> None:
         """Take up that a watch is in force."""
         self._plan = plan
+        self._more_to_poll.set()
         in_force.set()
         self._say_left_out(plan)
         if not self._is_trusted and self._proof is None:
@@ -205,6 +206,7 @@ class Watcher:
             self._is_trusted = False
             return
         self._is_trusted, self._plan = False, None
+        self._more_to_poll.set()
         if not self._is_failure_said:
             self._is_failure_said = True
             logger.warning(
@@ -232,14 +234,21 @@ class Watcher:
     async def _poll(self) -> None:
         begin = 0
         while True:
+            if not self._polled():  # most of the time: no timer runs then
+                self._more_to_poll = anyio.Event()
+                await self._more_to_poll.wait()
+                continue
             await self._sleep(self._poll_seconds)
-            plan = self._plan
-            polled = tuple(self._wished) if plan is None else plan.waiting + plan.left_out
+            plan, polled = self._plan, self._polled()
             begin = begin if begin < len(polled) else 0
             found = await self._compare(polled[begin : begin + _POLLED_AT_ONCE])
             begin += _POLLED_AT_ONCE
             if plan is not None:
                 await self._take_up(tuple(found.keys() & set(plan.waiting)))
+
+    def _polled(self) -> Sequence[str]:
+        """Return the directories that no watch tells of."""
+        return tuple(self._wished) if self._plan is None else self._plan.waiting + self._plan.left_out
 
     async def _compare(self, directories: Sequence[str]) -> dict[str, Look]:
         """Look at directories; report and return those that do not look the same as before."""
