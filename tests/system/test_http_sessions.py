@@ -535,3 +535,16 @@ async def test_streams_over_http_are_counted_by_user() -> None:
             with pytest.raises(MCPError, match="setting max_listens_per_client"):
                 async with other.listen(resource_subscriptions=[PROJECTS]):
                     pass
+
+
+async def test_a_key_that_cannot_be_used_keeps_http_from_being_served_and_nothing_else(web: Home) -> None:
+    key = web.state / "daemon.key"
+    key.write_bytes(bytes(32))
+    key.chmod(0o644)
+
+    async with web.open_client(MODERN, web.repository("shop")) as client:
+        await client.list_tools()
+
+    http = web.ask("status")["http"]
+    assert http["url"] is None
+    assert str(key) in http["problem"]

@@ -149,6 +149,8 @@ def http_face(
         "/metrics": Page(answer=metrics.metrics),
     }
 
+    key_path = settings.state_directory / "daemon.key"
+
     async def serve(listener: socket.socket, told: Callable[[str], None]) -> None:
         async with anyio.create_task_group() as serving:
             told(
@@ -159,7 +161,7 @@ def http_face(
                         listener=listener,
                         tokens=TokenFile(settings.token_path),
                         drain=drain,
-                        key=load_daemon_key(settings.state_directory / "daemon.key"),
+                        key=load_daemon_key(key_path),
                         kept=parts.sessions.connections,
                         connected=parts.sessions.connected,
                         pages=pages,
@@ -170,6 +172,7 @@ def http_face(
             )
 
     def bind() -> socket.socket:
+        load_daemon_key(key_path)  # one that cannot be used keeps HTTP from being served, and nothing else
         return inherited if inherited is not None else bind_port(settings.state_directory, settings.http_port)
 
     return HttpFace(bind, serve, changed=partial(parts.facts.__setitem__, "http"))

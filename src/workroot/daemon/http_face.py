@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from workroot.errors import RendezvousError
+from workroot.errors import WorkrootError
 
 if TYPE_CHECKING:
     import socket
@@ -21,10 +21,10 @@ _RETRY_SECONDS = 30.0
 
 
 class HttpFace:
-    """Serves HTTP when its port can be had; the socket is served meanwhile.
+    """Serves HTTP when its port can be had, and all that it needs; the socket is served meanwhile.
 
     Args:
-        bind: listens on the port.
+        bind: listens on the port; what it raises of ours is a reason to try again later.
         serve: serves on a listening socket until cancelled, and tells its URL when it does.
         changed: is told what `workroot status` says of it, whenever that changes.
         sleep: waits for seconds.
@@ -70,7 +70,7 @@ class HttpFace:
     def _listen(self) -> socket.socket | None:
         try:
             listener = self._bind()
-        except RendezvousError as error:
+        except WorkrootError as error:
             if self.problem != str(error):
                 logger.error("HTTP is not served, and tried again every %g s: %s", _RETRY_SECONDS, error)
             self.problem = str(error)
