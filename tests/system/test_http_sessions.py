@@ -538,6 +538,7 @@ async def test_streams_over_http_are_counted_by_user() -> None:
 
 
 async def test_a_key_that_cannot_be_used_keeps_http_from_being_served_and_nothing_else(web: Home) -> None:
+    web.run("stop")
     key = web.state / "daemon.key"
     key.write_bytes(bytes(32))
     key.chmod(0o644)
