@@ -29,10 +29,20 @@ class Housekeeping:
 
     Args:
         every: pairs of seconds and the job that is due after each such time.
+        after: triples of seconds, what waits for a reason to run, and the job that is due so long after each reason:
+            while there is none, no clock runs for it.
     """
 
-    def __init__(self, clock: Clock, *, every: Sequence[tuple[float, Callable[[], Awaitable[object]]]]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        every: Sequence[tuple[float, Callable[[], Awaitable[object]]]],
+        after: Sequence[tuple[float, Callable[[], Awaitable[object]], Callable[[], Awaitable[object]]]] = (),
+    ) -> None:
         self._clock, self._seconds = clock, {job: seconds for seconds, job in every}
+        self._seconds.update((job, seconds) for seconds, _, job in after)
+        self._wait_reason = {job: wait_reason for _, wait_reason, job in after}
         self._changed = {job: anyio.Event() for job in self._seconds}
         self._task: asyncio.Task[None] | None = None
 
@@ -68,6 +78,8 @@ class Housekeeping:
 
     async def _repeat(self, job: Callable[[], Awaitable[object]]) -> None:
         while True:
+            if (wait_reason := self._wait_reason.get(job)) is not None:
+                await wait_reason()
             if await self._is_due(job):
                 try:
                     await job()
@@ -95,10 +107,22 @@ class WriteBehind:
     def __init__(self, store: SessionStore) -> None:
         self._store = store
         self._waiting: dict[Hashable, LateChange] = {}
+        self._noted = anyio.Event()
+
+    def __len__(self) -> int:
+        """How many writes wait."""
+        return len(self._waiting)
 
     def note(self, change: LateChange) -> None:
         """Write *change* at the next flush."""
         self._waiting[_thing(change)] = change
+        self._noted.set()
+
+    async def wait_noted(self) -> None:
+        """Return when there is something to write."""
+        while not self._waiting:
+            self._noted = anyio.Event()
+            await self._noted.wait()
 
     async def flush(self) -> None:
         """Write what waits; on failure it goes on waiting. What the store will never keep is dropped."""

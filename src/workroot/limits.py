@@ -21,7 +21,7 @@ class Limits(BaseModel):
 
     Attributes:
         max_connections: open at a time, of the Unix socket and of HTTP each; further ones are closed at once.
-        max_connections_per_user: HTTP connections at a time that act for one user.
+        max_connections_per_user: HTTP connections at a time that act for one user; a client may need three at a time.
         max_requests_in_flight: of one connection; further ones wait their turn.
         max_listens: streams of `subscriptions/listen` at a time.
         max_listens_per_client: of one connector, or of one HTTP user.
@@ -38,7 +38,7 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     max_connections: _Count = 512
-    max_connections_per_user: _Count = 64
+    max_connections_per_user: _Count = 256
     max_requests_in_flight: _Count = 64
     max_listens: _Count = 256
     max_listens_per_client: _Count = 32

@@ -13,8 +13,9 @@ import re
 __all__ = ["first_session", "short_session", "without_secrets"]
 
 _SHOWN = 11  # characters: `wr_` and 8
-_HANDLE = re.compile(r"(?<![A-Za-z0-9])wr_[A-Za-z0-9_-]{16,}")
-_TOKEN = re.compile(r"(?<![A-Za-z0-9])wr[th]_[A-Za-z0-9_-]{16,}")  # tokens, and the ids of HTTP sessions
+# Whatever stands before one: `%2F` of a URI, or the `\n` of a text that was written out, ends in a letter too.
+_HANDLE = re.compile(r"wr_[A-Za-z0-9_-]{16,}")
+_TOKEN = re.compile(r"wr[th]_[A-Za-z0-9_-]{16,}")  # tokens, and the ids of HTTP sessions
 _BEARER = re.compile(r"(?i)\b(bearer)\s+(?!wrt_#)[A-Za-z0-9._~+/=-]{16,}")
 _SHORT = re.compile(r"(?<![A-Za-z0-9])wr_[A-Za-z0-9_-]{8}\.\.\.")
 

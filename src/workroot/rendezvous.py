@@ -28,6 +28,7 @@ __all__ = [
     "WIRE_VERSION",
     "backup_directory",
     "check_private_directory",
+    "chosen_path",
     "common_wire",
     "daemon_environment",
     "hello_line",
@@ -114,6 +115,11 @@ def spawn_lock_path(state: str) -> str:
 def stopped_path(state: str) -> str:
     """Return the file that is there when the user stopped the daemon of *state*, until one is started again."""
     return os.path.join(run_directory(state), "stopped")
+
+
+def chosen_path(state: str) -> str:
+    """Return the file that says which installation's daemon the user chose for *state*, with `workroot upgrade`."""
+    return os.path.join(run_directory(state), "chosen.json")
 
 
 def backup_directory(state: str) -> str:

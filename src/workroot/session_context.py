@@ -131,9 +131,11 @@ class SessionContextManager:
         self._sweeper = Sweeper(
             self._ledger, self._turns, self._clock, idle_seconds=idle_seconds, ended_seconds=ended_seconds
         )
+        behind = self._ledger.behind
         self._housekeeping = Housekeeping(
             self._clock,
-            every=((sweep_seconds, self._sweeper.housekeep), (write_behind_seconds, self._ledger.behind.flush)),
+            every=((sweep_seconds, self._sweeper.housekeep),),
+            after=((write_behind_seconds, behind.wait_noted, behind.flush),),
         )
 
     @property

@@ -61,6 +61,14 @@ class Installation:
         for name, number in numbers.items():
             self.patch("rendezvous.py", rf"^{name} = \d+$", f"{name} = {number}")
 
+    def rename(self, name: str, new_name: str) -> None:
+        """Call something another name, wherever it is named: modules of before and after do not fit together."""
+        for path in self.package.rglob("*.py"):
+            if name in (text := path.read_text()):
+                path.write_text(text.replace(name, new_name))
+        for compiled in list(self.package.rglob("__pycache__")):
+            shutil.rmtree(compiled)
+
     def patch(self, module: str, pattern: str, replacement: str) -> None:
         """Replace what *pattern* finds in a module, exactly once."""
         path = self.package / module

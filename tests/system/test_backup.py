@@ -115,11 +115,37 @@ async def test_a_restored_database_is_what_it_was(database: str, directory: str,
     os.unlink(database)
     if is_there:
         assert await make(database) != kept
-    restored = restore_backup(made.path, database)
-    assert restored.schema == len(MIGRATIONS)
+    assert restore_backup(made.path, database) is None
     assert stat.S_IMODE(os.stat(database).st_mode) == 0o600
     assert await make(database) == kept, "it can be opened, and holds what it held"
     assert namespace(made.path) == kept, "the copy is still there"
+
+
+@pytest.mark.parametrize("spoilt_from", [0, 5000])
+@pytest.mark.parametrize("has_log", [True, False])
+async def test_a_damaged_database_is_moved_aside_before_a_copy_takes_its_place(
+    database: str, directory: str, spoilt_from: int, has_log: bool
+) -> None:
+    kept = await make(database)
+    made = back_up_unused(database, directory, version=VERSION)
+    assert made is not None
+    sound = Path(database).read_bytes()
+    spoilt = sound[:spoilt_from] + b"\xa5" * (len(sound) - spoilt_from)
+    Path(database).write_bytes(spoilt)
+    if has_log:
+        Path(f"{database}-wal").write_bytes(b"what was last")
+    with pytest.raises(StoreUnavailableError):
+        back_up_unused(database, directory, version=VERSION)
+
+    with pytest.raises(StoreUnavailableError, match="is not a backup"):
+        restore_backup(f"{made.path}.gone", database, is_damaged=True)
+    assert Path(database).exists(), "a copy that cannot be used costs nothing"
+    aside = restore_backup(made.path, database, is_damaged=True)
+
+    assert aside is not None
+    assert Path(aside).read_bytes()[spoilt_from:] == spoilt[spoilt_from:]
+    assert not has_log or Path(f"{aside}-wal").read_bytes() == b"what was last"
+    assert await make(database) == kept
 
 
 async def test_what_is_no_sound_backup_is_not_restored(database: str, tmp_path: Path) -> None:

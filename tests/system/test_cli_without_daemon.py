@@ -165,6 +165,43 @@ def test_paths_that_are_not_unicode_are_shown_all_the_same(tmp_path: Path) -> No
     assert "Traceback" not in status.stderr + as_json.stderr + why.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("arguments", [["doctor"], ["token", "list", "--json"], ["--help"]])
+def test_an_output_that_cannot_be_written_is_said_in_a_line_and_exits_1(tmp_path: Path, arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [WORKROOT, *arguments],
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "WORKROOT_HOME": str(tmp_path / "state")},
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    assert (ended.returncode, ended.stderr) == (1, "workroot: No space left on device\n")
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "30", "200"])
+def test_a_table_has_all_its_cells_however_narrow_the_terminal(tmp_path: Path, columns: str) -> None:
+    run("token", "create", "editor", "--user", "ada", home=tmp_path)
+    ours, theirs = pty.openpty()
+    subprocess.run(
+        [WORKROOT, "token", "list"],
+        env={"WORKROOT_HOME": str(tmp_path / "state"), "TERM": "xterm", "COLUMNS": columns},
+        stdin=theirs,
+        stdout=theirs,
+        timeout=30,
+        check=True,
+    )
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+
+    assert [line for line in shown.splitlines() if "editor" in line and "ada" in line]
+
+
 def test_a_reader_that_had_enough_causes_no_traceback(tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)

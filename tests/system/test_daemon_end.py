@@ -199,6 +199,38 @@ def test_a_disk_that_does_not_let_the_store_be_closed_does_not_hold_it_up(home: 
     assert "thread " in home.log
 
 
+@pytest.mark.parametrize("hang", ["threading.Event().wait()", "os.read(os.pipe()[0], 1)", "exec('while True: pass')"])
+def test_an_event_loop_that_hangs_does_not_hold_it_up(home: Home, hang: str) -> None:
+    daemon = start_patched(
+        home,
+        "import os, threading, workroot.daemon\n"
+        "async def hang(*_):\n"
+        f"    {hang}\n"
+        "workroot.daemon._leave_when_idle = hang",
+    )
+    with watched(daemon.pid) as process:
+        process.signal(signal.SIGTERM)
+
+        assert process.wait_end(END_SECONDS + 0.5), home.log
+    assert daemon.wait(5) == 1
+    assert "still there" in home.log
+
+
+def test_a_daemon_that_fails_is_gone_in_time_too(home: Home) -> None:
+    daemon = start_patched(
+        home,
+        "import threading, workroot.daemon; from workroot.storage.database import Database\n"
+        "Database.close = lambda self: threading.Event().wait()\n"
+        "async def fail(*_):\n"
+        "    raise ZeroDivisionError('by us')\n"
+        "workroot.daemon.switch_automatically = fail",
+    )
+    with watched(daemon.pid) as process:
+        assert process.wait_end(END_SECONDS + 0.5), home.log
+    assert daemon.wait(5) == 1
+    assert "it waits for: " in home.log
+
+
 def test_a_disk_that_does_not_let_the_store_be_opened_does_not_hold_it_up(home: Home) -> None:
     daemon = start_patched(
         home,

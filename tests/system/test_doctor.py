@@ -15,6 +15,7 @@ import pytest
 from real_daemon import WORKROOT, Home, Process, open_home
 
 from workroot import rendezvous
+from workroot.daemon import place_watch
 from workroot.identity import TokenFile
 
 
@@ -117,6 +118,78 @@ def test_a_daemon_that_was_stopped_is_named_with_its_pid_and_its_cure_works(home
         daemon.signal(signal.SIGCONT)
         daemon.close()
     assert one(examined(home), "daemon.answer")["state"] == "ok"
+
+
+def test_the_port_of_a_daemon_that_was_stopped_is_its_own() -> None:
+    with open_home(WORKROOT_HTTP="1") as home:
+        started = home.start()
+        TokenFile(home.state / "tokens.json").create("x")
+        os.kill(started.pid, signal.SIGSTOP)
+        try:
+            document = examined(home, code=1)
+        finally:
+            os.kill(started.pid, signal.SIGCONT)
+
+    assert one(document, "daemon.answer")["state"] == "problem"
+    assert [one(document, check)["state"] for check in ("http.port", "http.addresses")] == ["ok", "ok"]
+
+
+def test_a_socket_that_was_deleted_is_told_from_a_daemon_that_hangs_and_its_cure_is_to_wait(home: Home) -> None:
+    started = home.start()
+    Path(home.socket_path).unlink()
+
+    found = one(examined(home, code=1), "daemon.answer")
+
+    assert "its socket is gone" in found["seen"]
+    assert f"every {place_watch._CHECK_SECONDS:g} s" in found["cure"]
+    assert f"`kill {started.pid}`" in found["cure"]
+    home.wait_until(home.is_running, what="the socket is back")
+    assert one(examined(home), "daemon.socket")["state"] in ("ok", "note")
+
+
+def test_a_socket_that_lets_others_in_is_a_problem_that_its_cure_solves(home: Home) -> None:
+    home.start()
+    Path(home.socket_path).chmod(0o666)
+
+    found = worst(examined(home, code=1), "daemon.socket")
+
+    assert (found["state"], "0666" in found["seen"]) == ("problem", True)
+    subprocess.run(["/bin/sh", "-c", found["cure"].split("`")[1]], check=True, timeout=10)
+    assert worst(examined(home), "daemon.socket")["state"] in ("ok", "note")
+
+
+def test_a_database_that_is_gone_is_called_so(home: Home) -> None:
+    home.start()
+    (home.state / "workroot.db").rename(home.state / "elsewhere.db")
+
+    found = one(examined(home, code=1), "daemon.database")
+
+    assert found["seen"].startswith("the database is gone")
+
+
+def test_a_file_of_the_port_that_holds_none_is_a_problem_that_its_cure_solves(home: Home) -> None:
+    home.state.mkdir(mode=0o700)
+    (home.state / "http-port").write_text("7668 or so")
+    (home.state / "http-port").chmod(0o600)
+
+    found = one(examined(home, code=1), "http.port")
+
+    subprocess.run(["/bin/sh", "-c", found["cure"].split("`")[1]], check=True, timeout=10)
+    assert one(examined(home), "http.port")["state"] == "ok"
+
+
+def test_settings_that_cannot_be_read_say_nothing_of_http() -> None:
+    with open_home() as home:
+        home.state.mkdir(mode=0o700)
+        (home.state / "config.toml").write_text("http = true\n")
+        home.start()
+        TokenFile(home.state / "tokens.json").create("x")
+        (home.state / "config.toml").write_text("http = tru\n")
+
+        document = examined(home, code=1)
+
+    assert one(document, "settings.values")["state"] == "problem"
+    assert [one(document, check)["state"] for check in ("http.access", "http.port")] == ["ok", "ok"]
 
 
 @pytest.mark.parametrize(
@@ -241,6 +314,22 @@ def test_a_lock_that_is_no_file_of_ours_is_a_problem_that_its_cure_solves(home: 
     assert found["state"] == "problem"
     subprocess.run(["/bin/sh", "-c", found["cure"].split("`")[1]], check=True, timeout=10)
     assert one(examined(home), "daemon.answer")["state"] == "note"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every directory")
+@pytest.mark.parametrize("name", [".", "run"])
+def test_nothing_is_to_be_moved_away_that_only_cannot_be_looked_at(home: Home, name: str) -> None:
+    home.start()
+    home.ask("stop")
+    (home.state / name).chmod(0)
+    try:
+        document = examined(home, code=1)
+    finally:
+        (home.state / name).chmod(0o700)
+
+    cures = [one["cure"] for one in document["findings"] if one["check"].startswith("daemon.") and one["cure"]]
+    assert cures
+    assert not [cure for cure in cures if "move it away" in cure]
 
 
 def test_a_redacted_report_names_neither_user_nor_machine_nor_any_directory(home: Home) -> None:

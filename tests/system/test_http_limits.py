@@ -539,7 +539,7 @@ def test_one_user_cannot_take_all_connections() -> None:
             open_stream(daemon, stack)
         assert idle.rest() == b""  # it gave way
 
-        answer = daemon.say(daemon.request(MODERN))
+        answer = daemon.say(daemon.head("Mcp-Session-Id: any", method="GET"))
         assert answer.status == 429
         assert "3 connections" in answer.error["message"]
         assert (
@@ -548,6 +548,17 @@ def test_one_user_cannot_take_all_connections() -> None:
             ).status
             == 200
         )
+
+
+def test_streams_that_stand_keep_no_call_of_the_same_user_out() -> None:
+    with running(max_connections_per_user=3) as daemon, ExitStack() as stack:
+        first, *others = [open_stream(daemon, stack) for _ in range(3)]
+        assert daemon.is_well(MODERN)
+        first.rest()  # it has ended: the client opens it again
+        for stream in others:
+            stream.socket.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                stream.socket.recv(1)
 
 
 def test_a_body_that_does_not_come_keeps_no_client_of_the_same_user_out() -> None:

@@ -511,6 +511,8 @@ async def test_streams_above_the_limits_are_refused_by_name() -> None:
             many = {"resourceSubscriptions": [f"workroot://sessions/{number}" for number in range(257)]}
             await one.send(id="many", method="subscriptions/listen", params={**listening, "notifications": many})
             said.append(await one.receive())
+            await one.send(id="long", method="subscriptions/listen", params={**listening, "padding": "x" * 65536})
+            said.append(await one.receive())
 
     errors = [message["error"]["message"] if "error" in message else None for message in said]
     assert [error and error[error.find("(") :] for error in errors[:5]] == [
@@ -521,6 +523,7 @@ async def test_streams_above_the_limits_are_refused_by_name() -> None:
         "(setting max_listens)",
     ]
     assert "256 resources" in str(errors[5])
+    assert "65536 bytes at most" in str(errors[6])
 
 
 async def test_streams_over_http_are_counted_by_user() -> None:

@@ -119,6 +119,64 @@ def test_what_a_crash_wrote_is_shown_and_drives_no_terminal(home: Home, path: Pa
     assert json.loads(home.run("logs", "--json").stdout.splitlines()[1]) == {"message": r"Fatal Python error: \x1b[2J"}
 
 
+def test_no_secret_is_shown_of_what_a_crash_wrote(home: Home, path: Path) -> None:
+    with open_log(path):
+        ours.info("one")
+    with path.open("a") as file:
+        file.write(f"Traceback: {SESSION} and wrt_{'A' * 43}\n")
+
+    shown = home.run("logs").stdout + home.run("logs", "--json").stdout
+
+    assert "Traceback: wr_7Hq2kQ9-... and wrt_#" in shown
+    assert SESSION not in shown
+    assert "AAAA" not in shown
+
+
+def test_following_without_an_output_ends_at_once(home: Home, path: Path) -> None:
+    with open_log(path):
+        ours.info("one")
+
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"exec {WORKROOT} logs -f >&-"],
+        env=home.environment,
+        capture_output=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (ExitCode.OK, b"")
+
+
+def test_a_log_that_is_emptied_in_its_place_is_followed_from_its_beginning(home: Home, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text("first\nhalf a li")
+    with following(home) as follower:
+        assert follower.line() == "first"
+        path.write_text("")
+        with path.open("a") as file:
+            file.write("anew\n")
+
+        assert follower.line() == "anew"
+
+
+def test_a_last_line_without_an_end_is_shown_too(home: Home, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.with_name("daemon.log.1").write_text("Fatal Python er")
+    path.write_text("begun\nSegmentation fa")
+
+    assert home.run("logs").stdout == "Fatal Python er\nbegun\nSegmentation fa\n"
+
+
+def test_a_line_without_end_is_shown_in_pieces_and_takes_no_memory_without_end(home: Home, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text("x" * 5_000_000)
+
+    shown = home.run("logs").stdout.splitlines()
+
+    assert sum(map(len, shown)) == 5_000_000
+    assert max(map(len, shown)) < 3_000_000
+
+
 def test_without_a_log_it_says_so(home: Home, path: Path) -> None:
     ended = home.run("logs")
 

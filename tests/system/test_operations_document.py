@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import tomllib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from readme_document import ROOT, code, codes, find, inline_code, links
-from real_daemon import ERAS, WORKROOT, Home
+from real_daemon import ERAS, WORKROOT, Home, open_home
 
 from workroot import daemon, rendezvous
 from workroot.cli.exit_codes import ExitCode
@@ -31,6 +33,7 @@ from workroot.settings import Settings, load_settings
 from workroot.storage.backup import KEPT_BACKUPS
 from workroot.transports import strict_json
 from workroot.transports.http_bodies import MAX_BODY_BYTES
+from workroot.transports.http_protocol import MAX_HEAD_BYTES
 
 PAGE = "docs/operations.md"
 README = "README.md"
@@ -124,8 +127,9 @@ async def test_a_signal_of_each_kind_does_what_the_table_says(home: Home) -> Non
 
     os.kill(started.pid, signal.SIGHUP)
 
-    await home.wait_until_async(lambda: "needs a restart: http" in home.log, what="a word on the settings")
-    assert "settings read again; changed: show_recent_projects" in home.log
+    said = "settings read again; changed: show_recent_projects"
+    await home.wait_until_async(lambda: said in home.log, what="a word on the settings")
+    assert "needs a restart: http" in home.log  # is said before
     os.kill(started.pid, signal.SIGTERM)
     assert started.wait(10) == 0
     assert not Path(home.socket_path).exists()
@@ -147,13 +151,14 @@ async def test_the_state_directory_holds_what_the_table_lists(home: Home) -> Non
         running = files_of(home)
     made = home.ask("backup")
     home.run("stop")
+    home.run("upgrade")
     found = {name.replace(f"/{host}/", "/HOST/"): mode for name, mode in {**running, **files_of(home)}.items()}
 
     assert Path(made["path"]).parent == home.state / "backups"
     generic = {re.sub(r"workroot-.+-\d{8}T\d{12}Z\.db", "workroot-VERSION-TIME.db", name) for name in found}
     if "run/HOST/daemon.sock" in listed and not Path(home.socket_path).is_relative_to(home.state):
         generic.add("run/HOST/daemon.sock")  # its path was too long here
-    assert generic == {name for name in listed if name != "workroot.db.vN.bak"}
+    assert generic == {*listed} - {"workroot.db.vN.bak", "workroot.db.damaged-TIME"}
     for name, mode in found.items():
         assert name == "config.toml" or mode == "0600", name
     assert {stat.S_IMODE(path.stat().st_mode) for path in home.state.rglob("*") if path.is_dir()} == {0o700}
@@ -204,6 +209,73 @@ async def test_the_metrics_are_those_of_the_table_with_their_labels(shared: Home
     for name, labels in listed.items():
         for sample in families[name.removesuffix("_total")].samples:
             assert sample.labels.keys() - {"le"} == labels, name
+
+
+# HTTP
+
+PORT = 7668
+"""Stands for the port in the requests below."""
+
+
+def request(line: str = "POST /mcp HTTP/1.1", body: bytes = b"", **headers: str) -> bytes:
+    """Return a request that is right but for what is given."""
+    said = {"Host": f"127.0.0.1:{PORT}", "Authorization": "Bearer TOKEN", "Content-Type": "application/json"}
+    said |= {"Content-Length": str(len(body)), "Connection": "close"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    head = "\r\n".join([line, *(f"{name}: {value}" for name, value in said.items())])
+    return f"{head}\r\n\r\n".encode() + body
+
+
+REFUSED = {
+    "the target is a path": request(f"POST http://127.0.0.1:{PORT}/mcp HTTP/1.1"),
+    "the head has": request(X=("x" * MAX_HEAD_BYTES)),
+    "it arrives within `header": b"POST /mcp HTTP/1.1\r\nHost:",
+    "a header that decides": request(host="127.0.0.1"),
+    "`Host`": request(Host="evil.example"),
+    "`Origin`": request(Origin="http://evil.example"),
+    "`Sec-Fetch-Site`": request(Sec_Fetch_Site="cross-site"),
+    "the path": request("POST /other HTTP/1.1"),
+    "the method": request("PUT /mcp HTTP/1.1"),
+    "a body is": request(Content_Type="text/plain"),
+    "it has no": request(Content_Encoding="gzip"),
+    "it has at most": request(Content_Length=str(MAX_BODY_BYTES + 1)),
+    "`Authorization`": request(Authorization="Bearer wrt_wrong"),
+    "its user keeps": b"",  # as many as are needed
+    "the body arrives": request(body=b"{", Content_Length="2"),
+    "it is strict JSON": request(body=b'{"a": 1, "a": 2}'),
+}
+"""How each check begins, and a request that fails it."""
+
+
+def test_http_refuses_what_the_table_says_in_its_words() -> None:
+    limits = {"HEADER_SECONDS": "0.3", "BODY_SECONDS": "0.3", "REQUEST_BURST": "9", "REQUESTS_PER_SECOND": "0.01"}
+    with open_home(WORKROOT_HTTP="1", **{f"WORKROOT_{name}": value for name, value in limits.items()}) as home:
+        home.start()
+        port = urlsplit(home.ask("status")["http"]["url"]).port
+        tokens = TokenFile(home.state / "tokens.json")
+        known = {user: tokens.create(user, user).encode() for user in ("ada", "bob")}
+
+        def answer_to(data: bytes, user: str = "ada") -> bytes:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall(data.replace(b":7668", b":%d" % port).replace(b"TOKEN", known[user]))
+                with connection.makefile("rb") as lines:
+                    status = lines.readline().split()[1]
+                    assert b"jsonrpc" in lines.read() or status == b"202"
+            return status
+
+        said = [(row[0], row[1].encode()) for row in rows("HTTP")]
+        assert [[start for start in REFUSED if what.startswith(start)] for what, _ in said] == [
+            [one] for one in REFUSED
+        ]
+        for (what, status), data in zip(said, REFUSED.values(), strict=True):
+            if data:
+                assert answer_to(data) == status, what
+            else:
+                right = request(body=b'{"jsonrpc": "2.0", "method": "x"}')
+                assert status in [answer_to(right, "bob") for _ in range(10)][-1:], what
+    assert f"{MAX_HEAD_BYTES // 1024} KiB" in said[1][0]
+    assert f"{MAX_BODY_BYTES // 1024 // 1024} MiB" in said[11][0]
 
 
 # Exit codes, commands, links

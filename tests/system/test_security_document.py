@@ -67,7 +67,7 @@ SHOWN_BY = {
         "unit/test_http_guard.py::test_an_evil_host_learns_no_path",
     ),
     "An `Origin` other than": (
-        "system/test_readme.py::test_http_refuses_what_the_table_says",
+        "system/test_operations_document.py::test_http_refuses_what_the_table_says_in_its_words",
         "system/test_streamable_http.py::test_a_preflight_is_not_answered_as_one",
         "system/test_streamable_http.py::test_other_paths_lead_nowhere",
     ),
@@ -98,6 +98,7 @@ SHOWN_BY = {
         "unit/test_identity.py::test_the_token_itself_is_not_kept",
         "unit/test_identity.py::test_what_is_nearly_a_token_is_nobodys",
         "system/test_streamable_http.py::test_a_revoked_token_is_refused_at_the_next_request",
+        "system/test_observability.py::test_health_needs_no_token_and_metrics_do",
     ),
     "A session belongs to the user": (
         "properties/test_isolation.py::test_nobody_ever_sees_or_moves_anybody_elses_session",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -12,8 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from connector_fakes import call
 from installations import Installation, answered, daemons_of
 from real_daemon import Home, Process, open_home
+
+from workroot.connector import EXIT_NOT_STARTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +119,40 @@ def test_calls_in_flight_during_a_replacement_are_answered_or_fail_with_the_advi
                 answer = first.ask("get_working_directory")
                 assert "result" in answer or answer["error"]["data"] == {"retry": True}
             assert "result" in first.ask("get_working_directory")
+
+
+def test_a_connector_from_before_an_upgrade_in_place_can_start_the_next_daemon(here: Installation, home: Home) -> None:
+    one = home.repository("one")
+    with ExitStack() as clients:
+        with here.open_client(home, one) as starter:
+            starter.initialize()
+            first = clients.enter_context(here.open_client(home, one))
+            first.initialize()
+        here.change(NEW)
+        here.rename("spawn_lock_path", "turn_path")
+        home.kill_daemon()
+
+        assert "result" in first.ask("get_working_directory")
+        assert home.ask("status")["version"] == NEW
+
+
+def test_a_connector_whose_installation_changes_while_it_starts_says_so(here: Installation, home: Home) -> None:
+    broken = here.package / "connector" / "starting.py"
+    broken.write_text("from workroot.rendezvous import of_another_version\n")
+    with here.open_client(home, home.repository("one")) as first:
+        first.send(call(0, "initialize"))
+        assert "restart this server in the client" in str(first.read_message()["error"])
+        assert first.wait() == EXIT_NOT_STARTED
+
+
+def test_whatever_goes_wrong_in_a_connector_its_client_is_answered(here: Installation, home: Home) -> None:
+    broken = here.package / "connector" / "starting.py"
+    broken.write_text(broken.read_text().replace("    lock = open_turn(state)\n", "    lock = int(state)\n"))
+    with here.open_client(home, home.repository("one")) as first:
+        first.send(call(0, "initialize"))
+        assert "this call was not carried out: invalid literal" in str(first.read_message()["error"])
+        assert first.wait() == 1
+        assert "ValueError: invalid literal" in first.read_errors()
 
 
 def test_a_connector_that_may_start_no_daemon_replaces_none(here: Installation, home: Home) -> None:
@@ -252,6 +290,28 @@ def test_upgrade_makes_the_daemon_that_of_this_installation_and_the_printed_way_
         assert restored["working_directory"] == str(two), "the database is as it was"
 
 
+@pytest.mark.parametrize("is_running", [True, False])
+def test_after_a_crash_any_connector_starts_the_daemon_that_upgrade_chose(
+    here: Installation, home: Home, tmp_path: Path, is_running: bool
+) -> None:
+    there = here.copy(tmp_path / "there", NEW)
+    with here.open_client(home, home.repository("one")) as old:
+        old.initialize()
+        if not is_running:
+            home.ask("stop")
+            home.wait_until(lambda: not daemons_of(home), what="the daemon is gone")
+        assert there.run(home, "upgrade").returncode == 0
+        if is_running:
+            home.kill_daemon()
+
+        assert "result" in old.ask("get_working_directory")
+        assert home.ask("status")["version"] == NEW
+        shutil.rmtree(there.package)
+        home.kill_daemon()
+        assert "result" in old.ask("get_working_directory")
+        assert home.ask("status")["version"] == SAME, "the chosen one is gone: its own will do"
+
+
 def test_a_newer_schema_is_refused_untouched_and_left_by_the_printed_way(
     pristine: Installation, here: Installation, home: Home, tmp_path: Path
 ) -> None:
@@ -324,6 +384,27 @@ def test_without_a_daemon_upgrade_copies_the_database_and_starts_none(here: Inst
     assert (said["replaced"], said["from"], said["way_back"]) == (False, None, [])
     assert [str(backup) for backup in backups(home)] == [said["backup"]["path"]]
     assert not home.is_running()
+
+
+def test_a_damaged_database_gives_way_to_a_copy_of_it_and_is_not_lost(here: Installation, home: Home) -> None:
+    one = home.repository("one")
+    with here.open_client(home, one) as client:
+        client.initialize()
+        session = client.result_of("set_working_directory", directory=str(one))["session_id"]
+        home.ask("stop")
+    home.wait_until(lambda: not daemons_of(home), what="the daemon is gone")
+    copy = answered(here.run(home, "upgrade", "--json"))["backup"]["path"]
+    database = home.state / "workroot.db"
+    database.write_bytes(b"no database" * 1000)
+
+    assert "is not a database" in here.run(home, "upgrade").stderr
+    done = here.run(home, "upgrade", "--restore", copy, "--json")
+
+    assert "no copy was made" in done.stderr
+    assert Path(answered(done)["damaged"]).read_bytes() == b"no database" * 1000
+    with here.open_client(home, one) as client:
+        client.initialize()
+        assert client.result_of("get_working_directory", session_id=session)["working_directory"] == str(one)
 
 
 def test_upgrade_says_when_the_old_daemon_hangs_and_changes_nothing(

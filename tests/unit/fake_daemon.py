@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from workroot import rendezvous
 from workroot.cli.program import program
+from workroot.instance import hold_instance
 
 Answer = Mapping[str, object] | bytes | None
 """A result; or the bytes to send instead of an answer line; or None to hang up."""
@@ -32,6 +33,8 @@ class FakeDaemon:
         answers: what to say to each command.
         asked: the requests so far.
         after: called once the answer to a command is out.
+        was_reached: somebody connected.
+        has_lock: it holds the lock, as a daemon does; else a service manager listens where none runs.
     """
 
     state: Path
@@ -39,6 +42,8 @@ class FakeDaemon:
     hello: bytes = b'{"workroot":1,"version":"0.1.0","boot":"b00t","pid":4711}\n'
     asked: list[dict[str, object]] = field(default_factory=list)
     after: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    has_lock: bool = True
+    was_reached: bool = False
 
     @property
     def socket_path(self) -> Path:
@@ -48,7 +53,8 @@ class FakeDaemon:
     async def running(self) -> AsyncIterator[FakeDaemon]:
         """Listen for as long as the context lasts."""
         self.socket_path.parent.mkdir(mode=0o700, parents=True)
-        with anyio.fail_after(10):
+        lock = hold_instance(rendezvous.instance_lock_path(str(self.state))) if self.has_lock else nullcontext()
+        with anyio.fail_after(10), lock:
             async with (
                 await anyio.create_unix_listener(self.socket_path) as listener,
                 anyio.create_task_group() as tasks,
@@ -62,6 +68,7 @@ class FakeDaemon:
         return await anyio.to_thread.run_sync(partial(run_cli, *arguments, state=self.state))
 
     async def _converse(self, stream: SocketStream) -> None:
+        self.was_reached = True
         async with stream:
             lines = BufferedByteReceiveStream(stream)
             try:

@@ -202,7 +202,7 @@ def test_a_failure_is_a_json_document_where_one_was_asked_for(state: Path) -> No
         (b"[1]\n", ExitCode.FAILED, "what is not an answer"),
         (b'{"result":3}\n', ExitCode.FAILED, "what is not an answer"),
         (b"[" * 100_000 + b"\n", ExitCode.FAILED, "what is not an answer"),
-        (None, ExitCode.NOT_RUNNING, "went away without an answer"),
+        (None, ExitCode.FAILED, "went away without an answer"),
     ],
 )
 async def test_an_answer_that_is_none_is_one_clear_line(
@@ -251,8 +251,25 @@ async def test_a_daemon_that_does_not_answer_is_not_waited_for_without_end(
     async with daemon(state, sweep=b'{"result":').running() as fake:
         result = await fake.run("sweep")
 
-    assert result.exit_code == ExitCode.NOT_RUNNING
+    assert result.exit_code == ExitCode.FAILED
     assert "did not answer within 0.05 s" in result.stderr
+
+
+@pytest.mark.parametrize(("command", "code"), [("status", ExitCode.NOT_RUNNING), ("stop", ExitCode.OK)])
+async def test_a_service_manager_that_listens_need_not_start_a_daemon_to_be_told_that_none_runs(
+    state: Path, command: str, code: ExitCode
+) -> None:
+    async with FakeDaemon(state, {}, has_lock=False).running() as fake:
+        result = await fake.run(command)
+
+        assert not fake.was_reached
+    assert result.exit_code == code
+    assert result.stdout.startswith("no daemon ")
+
+
+async def test_what_a_daemon_has_to_answer_lets_a_service_manager_start_it(state: Path) -> None:
+    async with FakeDaemon(state, {"sessions": {"sessions": []}, "projects": {}}, has_lock=False).running() as fake:
+        assert (await fake.run("sessions")).stdout == "no sessions\n"
 
 
 async def test_a_socket_where_others_may_write_is_not_trusted(state: Path) -> None:

@@ -103,7 +103,12 @@ def test_the_connector_ends_with_the_same_codes() -> None:
     ("error", "said"),
     [
         (ConfigError("/c", "broken\x1b[2J"), "workroot: /c: broken\\x1b[2J\n"),
-        (PermissionError(13, "Permission denied", "/x"), "workroot: [Errno 13] Permission denied: '/x'\n"),
+        (
+            PermissionError(13, "Permission denied", "/x"),
+            "workroot: /x: Permission denied; `workroot doctor` looks what is wrong there\n",
+        ),
+        (OSError(28, "No space left on device"), "workroot: No space left on device\n"),
+        (OSError("made up"), "workroot: made up\n"),
     ],
 )
 def test_an_error_is_one_line_and_never_a_traceback(error: Exception, said: str) -> None:

@@ -34,6 +34,7 @@ case "$*" in
 "--user enable workroot.socket") [ ! -e full ] || { echo "No space left on device" >&2; exit 1; } ;;
 esac
 """
+STARTED = 'echo "$PWD $PATH" >>TOP/bin/started'
 LAUNCHCTL = """#!/bin/sh
 echo "$*" >>calls
 case "$*" in
@@ -85,7 +86,11 @@ def system(top: Path, name: str, script: str, platform: str) -> System:
     for directory in ("bin", "home", "booted", "users/501"):
         (top / directory).mkdir(parents=True)
     path = top / "bin" / name
-    path.write_text(script.replace("#!/bin/sh\n", f"#!/bin/sh\nPATH=/usr/bin:/bin\ncd {top}/bin\n"))
+    path.write_text(
+        script.replace(
+            "#!/bin/sh\n", f"#!/bin/sh\n{STARTED}\nPATH=/usr/bin:/bin\ncd {top}/bin\n".replace("TOP", str(top))
+        )
+    )
     path.chmod(0o755)
     made = Host(
         platform=platform,
@@ -128,6 +133,7 @@ def test_the_manager_learns_no_more_of_the_environment_than_it_needs(linux: Syst
     linux.run("install")
 
     assert set((linux.top / "bin" / "variables").read_text().split()) == {"HOME", "XDG_RUNTIME_DIR"}
+    assert set((linux.top / "bin" / "started").read_text().splitlines()) == {f"/ {linux.top}/bin"}
 
 
 def test_installing_again_changes_nothing(linux: System) -> None:
@@ -291,7 +297,7 @@ def test_variables_that_the_service_will_not_see_are_named(linux: System) -> Non
 async def running_daemon(linux: System, pid: int, after_stop: Callable[[], object]) -> AsyncIterator[FakeDaemon]:
     """Run a daemon that holds the lock, says that it is process *pid*, and does something when told to stop."""
     hello = b'{"workroot":1,"version":"0.1.0","boot":"b00t","pid":%d}\n' % pid
-    fake = FakeDaemon(linux.state, {"stop": {}}, hello=hello, after={"stop": after_stop})
+    fake = FakeDaemon(linux.state, {"stop": {}}, hello=hello, after={"stop": after_stop}, has_lock=False)
     linux.state.mkdir(0o700)
     async with fake.running():
         (linux.state / "run").chmod(0o700)

@@ -284,6 +284,15 @@ def test_settings_that_cannot_be_used_are_a_problem_that_names_them(tmp_path: Pa
     assert str(tmp_path / "config.toml") in seen(found)
 
 
+def test_of_a_name_that_is_no_setting_not_all_names_that_are_there_are_said_to_be_wrong(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("zebra = 1")
+
+    found = only(configuration.look_at_settings({"WORKROOT_HOME": str(tmp_path)}))
+
+    assert found.seen[0] == "the settings cannot be used"
+    assert "zebra" in seen(found)
+
+
 def test_settings_are_named_without_their_values(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("trusted_directories = ['/very/private']\nhttp = true")
 
@@ -529,6 +538,14 @@ def test_a_file_that_is_no_database_is_a_problem_unless_it_is_empty(
     (tmp_path / "workroot.db").write_bytes(content)
 
     assert states(running.look_at_database(str(tmp_path))) == [expected]
+
+
+def test_a_pipe_in_the_place_of_the_database_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "workroot.db")
+
+    found = only(running.look_at_database(str(tmp_path)))
+
+    assert (found.state, "not a plain file" in seen(found)) == ("problem", True)
 
 
 def test_no_database_is_fine(tmp_path: Path) -> None:

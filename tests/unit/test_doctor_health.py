@@ -84,3 +84,4 @@ def test_what_failed_last_is_named_by_its_source_and_its_text_is_private() -> No
     assert seen(found[-1]) == "error of workroot.daemon, 2 times, last at t: of /home/ada 4"
     assert all("ada" not in part for one in found for part in one.seen if not isinstance(part, Private))
     assert states(health.look_at_problems(saying(problems=[]))) == ["ok"]
+    assert ", once, " in seen(only(health.look_at_problems(saying(problems=[{**problems[0], "count": 1}]))))

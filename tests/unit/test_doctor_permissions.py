@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,18 @@ def test_a_file_in_the_place_of_a_directory_is_a_problem(tmp_path: Path) -> None
 
     assert found.state == "problem"
     assert "not a directory" in seen(found)
+    repair(cure(found))
+    assert states(look_at_directories(str(tmp_path / "state"), user_id=ME)) == ["note"]
+
+
+def test_of_what_is_below_a_file_in_the_place_of_a_directory_nothing_more_is_said(state: Path) -> None:
+    shutil.rmtree(state / "run", ignore_errors=True)
+    (state / "run").write_text("")
+
+    found = only(look_at_directories(str(state), user_id=ME))
+
+    repair(cure(found))
+    assert states(look_at_directories(str(state), user_id=ME)) == ["ok"]
 
 
 # Files
@@ -129,6 +142,16 @@ def test_a_link_in_the_place_of_a_secret_is_a_problem_that_its_cure_solves(state
     found = only(look_at_files(str(state), user_id=ME))
 
     assert (found.state, "symbolic link" in seen(found)) == ("problem", True)
+    repair(cure(found))
+    assert states(look_at_files(str(state), user_id=ME)) == ["ok"]
+
+
+def test_a_link_to_nothing_is_a_problem_that_its_cure_solves(state: Path, tmp_path: Path) -> None:
+    (state / "trust.json").symlink_to(tmp_path / "none")
+
+    found = only(look_at_files(str(state), user_id=ME))
+
+    assert found.state == "problem"
     repair(cure(found))
     assert states(look_at_files(str(state), user_id=ME)) == ["ok"]
 

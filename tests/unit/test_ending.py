@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ async def test_who_is_late_leaves_with_a_failure_and_says_what_it_waited_for(
         tasks.start_soon(anyio.sleep_forever, name="a task that waits")
         await anyio.lowlevel.checkpoint()
         with caplog.at_level(logging.WARNING):
-            deadline.begin(0)
+            deadline.begin(0, asyncio.get_running_loop())
             assert await anyio.to_thread.run_sync(leaving.has_left.wait, 5)
         tasks.cancel_scope.cancel()
     may_end.set()
@@ -65,7 +66,7 @@ async def test_who_is_late_leaves_with_a_failure_and_says_what_it_waited_for(
 
 
 async def test_what_still_hangs_when_all_is_closed_is_no_failure(leaving: Leaving, deadline: Deadline) -> None:
-    deadline.begin(FAR)
+    deadline.begin(FAR, asyncio.get_running_loop())
     deadline.set_harmless()
     deadline.shorten(0)
 
@@ -74,7 +75,7 @@ async def test_what_still_hangs_when_all_is_closed_is_no_failure(leaving: Leavin
 
 
 async def test_a_deadline_is_brought_forward_and_never_put_off(leaving: Leaving, deadline: Deadline) -> None:
-    deadline.begin(0.05)
+    deadline.begin(0.05, asyncio.get_running_loop())
     deadline.shorten(FAR)
 
     assert await anyio.to_thread.run_sync(leaving.has_left.wait, 5)
@@ -82,7 +83,7 @@ async def test_a_deadline_is_brought_forward_and_never_put_off(leaving: Leaving,
 
 async def test_who_is_in_time_is_left_alone(leaving: Leaving, deadline: Deadline) -> None:
     before = deadline_threads()
-    deadline.begin(FAR)
+    deadline.begin(FAR, asyncio.get_running_loop())
     assert deadline_threads() == before + 1
     deadline.close()
 
@@ -100,7 +101,7 @@ async def test_a_log_that_hangs_does_not_keep_it_from_leaving(leaving: Leaving, 
     hung = Hung()
     logging.getLogger("workroot.daemon.ending").addHandler(hung)
     try:
-        deadline.begin(0)
+        deadline.begin(0, asyncio.get_running_loop())
         assert await anyio.to_thread.run_sync(leaving.has_left.wait, 5)
     finally:
         may_go_on.set()

@@ -255,6 +255,46 @@ async def test_a_clock_that_fails_is_heard_of_when_stopping() -> None:
     await housekeeping.stop()
 
 
+async def test_no_clock_runs_for_a_job_that_has_no_reason_to_run(
+    clock: ManualClock, seldom: Job, behind: WriteBehind, store: HeldStore
+) -> None:
+    housekeeping = Housekeeping(clock, every=((3600.0, seldom),), after=((2.0, behind.wait_noted, behind.flush),))
+    housekeeping.start()
+    await settle(clock, 1)
+    assert clock.due_times() == [3600.0]
+
+    behind.note(SessionTouched(SESSION.key, 101.0))
+    await settle(clock)
+    assert clock.due_times() == [2.0, 3600.0]
+    behind.note(SessionTouched(SESSION.key, 102.0))
+    clock.advance(2.0)
+    with anyio.fail_after(5):
+        while not store.commits:
+            await checkpoint()
+    await settle(clock, 1)
+
+    assert await kept(store) == (102.0, [])
+    assert clock.due_times() == [3598.0]
+    assert len(store.commits) == 1
+    await housekeeping.stop()
+
+
+async def test_what_could_not_be_written_is_tried_again_without_another_reason(
+    clock: ManualClock, seldom: Job, behind: WriteBehind, store: HeldStore
+) -> None:
+    housekeeping = Housekeeping(clock, every=((3600.0, seldom),), after=((2.0, behind.wait_noted, behind.flush),))
+    housekeeping.start()
+    store.fail(StoreUnavailableError("disk full"))
+    behind.note(SessionTouched(SESSION.key, 101.0))
+    for _ in range(2):
+        await settle(clock)
+        clock.advance(2.0)
+    with anyio.fail_after(5):
+        while (await kept(store))[0] != 101.0:
+            await checkpoint()
+    await housekeeping.stop()
+
+
 # Late writes
 
 

@@ -14,7 +14,7 @@ from workroot.core.sessions import Owner
 from workroot.counters import Counters
 from workroot.errors import TokenError
 from workroot.limits import DEFAULT_LIMITS, Limits
-from workroot.transports import http_bodies
+from workroot.transports import http_bodies, message_room
 from workroot.transports.http_guard import MAX_BODY_BYTES, OWNER_KEY, HttpGuard, Page
 
 ADA = Owner("user:ada")
@@ -304,9 +304,8 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
 
 
 async def test_long_bodies_share_one_room_and_short_ones_always_find_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_bodies, "_FREE_BYTES", 10)
-    monkeypatch.setattr(http_bodies, "_ROOM_BYTES", 100)
-    bodies = http_bodies.HttpBodies(DEFAULT_LIMITS, Counters())
+    monkeypatch.setattr(message_room, "OWN_BYTES", 10)
+    bodies = http_bodies.HttpBodies(DEFAULT_LIMITS, Counters(), arriving=message_room.MessageRoom(100))
     waiting, go_on = anyio.Event(), anyio.Event()
 
     def receiving(first: bytes, *, waits: bool) -> Receive:
@@ -324,8 +323,8 @@ async def test_long_bodies_share_one_room_and_short_ones_always_find_a_place(mon
 
     async def read(size: int, *, waits: bool = False) -> int | None:
         """Return the length of what was read, or None if it was refused."""
-        found = await bodies.read(receiving(b"x" * (size - 1), waits=waits), is_message=False)
-        return len(found) if isinstance(found, bytes) else None
+        async with bodies.read(receiving(b"x" * (size - 1), waits=waits), is_message=False) as found:
+            return len(found) if isinstance(found, bytes) else None
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
@@ -380,7 +379,7 @@ async def test_a_user_with_too_many_connections_is_told_so() -> None:
     assert asked == [ADA]
     assert outcome.status == 429
     assert outcome.received == 0
-    assert "64 connections" in outcome.message
+    assert "256 connections" in outcome.message
 
 
 # Pages

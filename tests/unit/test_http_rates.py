@@ -61,3 +61,14 @@ def test_of_too_many_users_the_one_unused_for_longest_is_forgotten(monkeypatch: 
 
     assert burst(rates, ADA, now=0) == 0
     assert burst(rates, BOB, now=0) == 3
+
+
+def test_a_request_may_count_as_several_and_the_debt_is_a_burst_at_most() -> None:
+    rates = HttpRates(FEW)
+    assert rates.seconds_to_wait(ADA, 0) == 0
+    rates.charge(ADA, 1)
+    assert burst(rates, ADA, now=0) == 1
+    rates.charge(ADA, 1000)
+    assert rates.seconds_to_wait(ADA, 0) == pytest.approx(0.4)
+    rates.charge(BOB, 1000)
+    assert burst(rates, BOB, now=0) == 3

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
 import anyio
-import anyio.lowlevel
 import pytest
 from test_messages import Wire
 
@@ -49,37 +46,6 @@ async def test_of_lines_that_are_long_as_many_are_held_as_there_are_turns() -> N
 
     assert held == 2  # one piece was read before it was known to be long
     assert second.said == []
-
-
-async def test_long_lines_are_read_one_at_a_time_with_as_much_time_for_others_between() -> None:
-    long_lines, line = LongLines(), b"x" * 70_000
-    reading = other = 0.0
-    with anyio.fail_after(5):
-        async with anyio.create_task_group() as tasks:
-
-            async def read() -> None:
-                nonlocal reading
-                async with long_lines.turn(line):
-                    began = time.perf_counter()
-                    while time.perf_counter() - began < 0.02:
-                        pass
-                    reading += 0.02
-
-            for _ in range(3):
-                tasks.start_soon(read)
-            began = time.perf_counter()
-            while reading < 0.06:
-                await anyio.lowlevel.checkpoint()
-            other = time.perf_counter() - began - reading
-
-    assert other > 0.03
-
-
-async def test_short_lines_do_not_wait_for_long_ones() -> None:
-    long_lines = LongLines()
-    with anyio.fail_after(5):
-        async with long_lines.turn(b"x" * 70_000), long_lines.turn(b"x"):
-            pass
 
 
 async def test_a_long_line_that_does_not_end_is_given_up_and_its_turn_is_free_again() -> None:

@@ -96,6 +96,10 @@ def test_a_record_whose_arguments_do_not_fit_is_kept() -> None:
         "wrt_MrYDBeYsgYGu1Gw3nyMrqEFakU-Z1t-V6rxLbT96AHI",
         "wr_7Hq2kQ9-vXzLw_3bNf5TgYcD",
         "session_wr_7Hq2kQ9-vXzLw_3bNf5TgYcD",
+        "workroot%3A%2F%2Fsessions%2Fwr_7Hq2kQ9-vXzLw_3bNf5TgYcD",
+        r"'a line\nwr_7Hq2kQ9-vXzLw_3bNf5TgYcD'",
+        r"'a line\nwrt_MrYDBeYsgYGu1Gw3nyMrqEFakU-Z1t-V6rxLbT96AHI'",
+        "Mcp-Session-Id: wrh_AXJhbmRvbXJhbmRvbXJhbgAAAZqTq1h4ZGlnZXN0ZGlnZXMB",
         "Bearer c29tZS1vdGhlci10b2tlbg==",
         "Authorization: Bearer wrt_MrYDBeYsgYGu1Gw3nyMrqEFakU-Z1t-V6rxLbT96AHI",
     ],
@@ -215,6 +219,17 @@ def test_what_repeats_is_counted_and_said_by_the_next_record_after_its_time() ->
     written.handler.handle(record("something else"))
 
     assert written.messages[PER_WINDOW:] == ["and 4,312 more like it within 10 s: client %d left", "something else"]
+
+
+def test_no_part_of_a_handle_is_in_what_was_folded() -> None:
+    written = Written()
+    for _ in range(PER_WINDOW + 1):
+        written.handler.handle(record(f"{'x' * 105} wr_7Hq2kQ9-vXzLw_3bNf5TgYcD"))
+
+    written.handler.close()
+
+    assert "1 more like it" in written.messages[-1]
+    assert not [message for message in written.messages if "7Hq2kQ9-vX" in message]
 
 
 def test_what_repeats_is_written_again_after_its_time() -> None:

@@ -139,3 +139,18 @@ async def test_a_request_with_an_id_that_is_none_is_refused_and_not_taken_for_a_
     async with reading(reader):
         assert [item async for item in reader] == []
     assert json.loads(wire.told)["error"]["code"] == -32600
+
+
+async def test_what_the_sdk_keeps_of_a_connection_is_short_and_later_messages_may_be_long() -> None:
+    long = b'{"jsonrpc":"2.0","id":%d,"method":"ping","params":{"x":"' + b"x" * 70_000 + b'"}}\n'
+    wire = Wire(long % 1, b'{"jsonrpc":"2.0","id":2,"method":"ping"}\n', long % 3)
+    reader, _ = connect(wire)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reader.read_lines)
+            taken = [(await reader.receive()).message for _ in range(2)]
+            tasks.cancel_scope.cancel()
+
+    assert [getattr(message, "id", None) for message in taken] == [2, 3]
+    assert b"must begin with a short message" in wire.told
+    assert b'"id":1' in wire.told

@@ -36,6 +36,16 @@ async def test_sessions_are_counted_by_user_as_they_come_and_go() -> None:
     assert samples["mcp_sessions_active/uid:1000"] == samples["mcp_sessions_active/user:eve"] == 0
 
 
+async def test_what_has_not_happened_to_a_user_s_sessions_is_nought_and_not_missing() -> None:
+    world = World()
+    async with world.sessions as sessions:
+        await sessions.set_working_directory("wr_one", "/a", owner=ADA)
+
+        samples = await world.samples()
+
+    assert samples["mcp_sessions_closed_total/uid:1000"] == samples["mcp_sessions_expired_total/uid:1000"] == 0
+
+
 async def test_a_session_that_moves_is_not_a_new_one() -> None:
     world = World()
     async with world.sessions as sessions:

@@ -11,6 +11,8 @@ import anyio
 import pytest
 from fake_daemon import short_directory
 
+from workroot.connector import starting
+from workroot.daemon import place_watch
 from workroot.daemon.place_watch import SocketPath, watch_place
 from workroot.errors import RendezvousError, WorkrootError
 from workroot.instance import Instance, hold_instance
@@ -160,3 +162,7 @@ def test_at_the_end_only_the_own_socket_is_removed(place: Place) -> None:
     place.listening = place.socket.bind()
     place.socket.remove()
     assert not os.path.exists(place.socket.path)
+
+
+def test_who_waits_for_the_holder_of_the_lock_waits_long_enough_for_a_socket_to_be_put_back() -> None:
+    assert 2 * place_watch._CHECK_SECONDS <= starting._READY_SECONDS

@@ -83,7 +83,7 @@ for span in Kept.spans:
 def run(at_end: str) -> str:
     """Run in a process of its own: OpenTelemetry can be set up once in each."""
     program = textwrap.dedent(PROGRAM).format(at_end=at_end)
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=15)
     return done.stdout
 
 

@@ -20,21 +20,27 @@ Row: TypeAlias = Mapping[str, object]
 
 
 @contextmanager
-def open_daemon(*, answer_seconds: float = ANSWER_SECONDS) -> Iterator[ControlClient]:
+def open_daemon(*, answer_seconds: float = ANSWER_SECONDS, wake: bool = True) -> Iterator[ControlClient]:
     """Connect to this user's daemon.
 
     Settings are not read for it: the place of the socket follows from the environment alone.
+
+    Args:
+        answer_seconds: how long each answer may take.
+        wake: a service manager that listens in the daemon's place may start it for this question.
 
     Raises:
         DaemonUnavailableError: none is running.
         DaemonSilentError: one is, for it holds its lock, and does not answer.
     """
     state = rendezvous.state_directory()
+    path, lock_path = rendezvous.socket_path(state), rendezvous.instance_lock_path(state)
+    if not wake and not is_instance_held(lock_path):
+        raise DaemonUnavailableError(path, "no daemon is running")
     try:
-        with open_control(rendezvous.socket_path(state), answer_seconds=answer_seconds) as client:
+        with open_control(path, answer_seconds=answer_seconds) as client:
             yield client
     except DaemonUnavailableError as error:
-        lock_path = rendezvous.instance_lock_path(state)
         if is_instance_held(lock_path):
             raise DaemonSilentError(lock_path, holder_pid(lock_path), error.problem) from None
         raise

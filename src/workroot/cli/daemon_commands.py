@@ -168,7 +168,7 @@ def stop(context: click.Context, as_json: bool) -> None:
 
 def _ask_to_stop(lock_path: str, deadline: float) -> tuple[int | None, bool]:
     """Ask the daemon to stop; return its pid, and whether it was gone in time."""
-    with open_daemon(answer_seconds=max(_LEAST_SECONDS, deadline - time.monotonic())) as daemon:
+    with open_daemon(answer_seconds=max(_LEAST_SECONDS, deadline - time.monotonic()), wake=False) as daemon:
         pid = daemon.daemon.get("pid")
         pid = pid if isinstance(pid, int) else None
         with watch_process_end(pid, lock_path) as wait_end:

@@ -18,7 +18,7 @@ from workroot import rendezvous
 from workroot.cli.output import print_note
 from workroot.escaping import escaped
 from workroot.logs.lines import parsed, readable
-from workroot.redaction import short_session
+from workroot.redaction import short_session, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def logs(follow: bool, lines: int, session: str | None, level: str | None, as_js
     path = rendezvous.log_path(rendezvous.state_directory())
     shown = _Shown(session, level, as_json=as_json)
     try:
-        newest = _last_lines(path, lines, shown)
+        newest = _last_lines(path, lines, shown, goes_on=follow)
         if follow:
             _follow(path, newest, shown)
         elif newest is None:
@@ -89,7 +89,8 @@ class _Shown:
         if fields is None:
             if self._session is not None:
                 return None
-            return json.dumps({"message": escaped(line)}) if self._as_json else escaped(line)
+            line = escaped(without_secrets(line))
+            return json.dumps({"message": line}) if self._as_json else line
         if self._levels is not None and fields.get("level") not in self._levels:
             return None
         if self._session is not None and not self._is_about_session(fields):
@@ -116,6 +117,11 @@ class _Lines:
             for line in whole:
                 yield line.decode(errors="backslashreplace")
 
+    def begin_again(self) -> None:
+        """Go back to where the file begins."""
+        self.file.seek(0)
+        self._begun = b""
+
     def read_rest(self) -> Iterator[str]:
         """Return the same, and a last line that has no end."""
         yield from self.read()
@@ -124,8 +130,12 @@ class _Lines:
             self._begun = b""
 
 
-def _last_lines(path: str, most: int, shown: Callable[[str], str | None]) -> _Lines | None:
-    """Print the last *most* records of all files; return the newest file, read to its end so far, or None."""
+def _last_lines(path: str, most: int, shown: Callable[[str], str | None], *, goes_on: bool) -> _Lines | None:
+    """Print the last *most* records of all files; return the newest file, read to its end so far, or None.
+
+    Args:
+        goes_on: the newest file is read on, so that a line without an end is left for later.
+    """
     newest = _opened(path)
     pages: list[list[str]] = []
     found = 0
@@ -133,9 +143,9 @@ def _last_lines(path: str, most: int, shown: Callable[[str], str | None]) -> _Li
         lines = newest if number == 0 else _opened(f"{path}.{number}")
         if lines is None:
             continue
-        page = [text for line in lines.read() if (text := shown(line)) is not None]
+        read = lines.read() if number == 0 and goes_on else lines.read_rest()
+        page = [text for line in read if (text := shown(line)) is not None]
         if number:
-            page += [text for line in lines.read_rest() if (text := shown(line)) is not None]
             lines.file.close()
         pages.append(page)
         found += len(page)
@@ -149,6 +159,8 @@ def _last_lines(path: str, most: int, shown: Callable[[str], str | None]) -> _Li
 
 def _follow(path: str, newest: _Lines | None, shown: Callable[[str], str | None]) -> None:
     """Print what is written from now on, in whichever file; ends when nobody reads it any more."""
+    if sys.stdout is None:
+        return  # it was closed from the beginning
     reader = select.poll()
     reader.register(sys.stdout.fileno(), 0)  # errors are told without being asked for
     while True:
@@ -161,7 +173,7 @@ def _follow(path: str, newest: _Lines | None, shown: Callable[[str], str | None]
             newest = _opened(path)
         if newest is not None:
             if newest.file.tell() > os.fstat(newest.file.fileno()).st_size:  # somebody emptied it
-                newest.file.seek(0)
+                newest.begin_again()
             _print(newest.read(), shown)
         if is_over:
             return

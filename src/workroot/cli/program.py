@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 
 import click
@@ -46,7 +47,7 @@ class Program(click.Group):
         except OSError as error:  # the last boundary: a full disk needs a line, not a traceback
             if error.errno == errno.EPIPE:
                 raise  # whoever reads us has had enough; click ends quietly
-            print_note(f"workroot: {error}")
+            _say(error)
             ctx.exit(ExitCode.FAILED)
 
 
@@ -91,8 +92,32 @@ def run() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding has not
+    code: int = ExitCode.OK
     try:
         program.main(prog_name="workroot")
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else ExitCode.OK if end.code is None else ExitCode.FAILED
-    return ExitCode.OK
+        code = end.code if isinstance(end.code, int) else ExitCode.OK if end.code is None else ExitCode.FAILED
+    except OSError as error:  # before there is a command: `--help` on a full disk
+        _say(error)
+        code = ExitCode.FAILED
+    return code if _is_all_written() else ExitCode.FAILED
+
+
+def _say(error: OSError) -> None:
+    if error.filename is None:
+        print_note(f"workroot: {error.strerror or error}")
+    else:
+        print_note(f"workroot: {error.filename}: {error.strerror}; `workroot doctor` looks what is wrong there")
+
+
+def _is_all_written() -> bool:
+    """Tell whether what was printed is out; what cannot be is dropped, since Python would try again and exit 120."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return False
+    return True

@@ -36,7 +36,7 @@ def status(context: click.Context, as_json: bool, metrics: bool) -> None:
     if as_json and metrics:
         raise click.UsageError("--metrics is text; it cannot be combined with --json.")
     try:
-        with open_daemon() as daemon:
+        with open_daemon(wake=False) as daemon:
             answer = daemon.ask("metrics" if metrics else "status")
     except DaemonUnavailableError as error:
         if as_json:

@@ -21,13 +21,14 @@ __all__ = ["ago", "local_time", "print_facts", "print_table", "short_session"]
 
 _ABSENT = "-"
 _UNBOUNDED_WIDTH = 10_000  # columns; a pipe has no edge to wrap at, and a wrapped path cannot be searched for
+_LEAST_COLUMN = 10  # characters of each column; in fewer nothing can be read, and rich leaves out whole columns
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def print_table(columns: Sequence[str], lines: Sequence[Sequence[str | None]]) -> None:
     """Print *lines* below the headings *columns*; None is shown as a dash.
 
-    On a terminal, cells are folded to its width; elsewhere each line stays one line.
+    On a terminal, cells are folded to its width; elsewhere, and where that is too narrow, each line stays one line.
     """
     from rich import box
     from rich.console import Console
@@ -40,7 +41,9 @@ def print_table(columns: Sequence[str], lines: Sequence[Sequence[str | None]]) -
     for line in lines:
         table.add_row(*(Text(escaped(cell)) if cell else Text(_ABSENT, style="dim") for cell in line))
     is_terminal = sys.stdout.isatty()
-    console = Console(width=None if is_terminal else _UNBOUNDED_WIDTH, highlight=False)
+    console = Console(highlight=False)
+    if not is_terminal or console.width < _LEAST_COLUMN * len(columns):
+        console.width = _UNBOUNDED_WIDTH
     with console.capture() as captured:
         console.print(table)
     for shown in captured.get().splitlines():

@@ -20,9 +20,17 @@ from workroot import __version__, rendezvous
 from workroot.cli.answers import Row, number, open_daemon, text
 from workroot.cli.output import json_option, print_json, print_line, print_note
 from workroot.cli.process_end import watch_process_end
+from workroot.connector.chosen import choose_this
 from workroot.connector.readiness import READ, wait_ready
 from workroot.connector.starting import open_turn, start_in_turn, take_turn
-from workroot.errors import ControlError, DaemonSilentError, DaemonStartError, DaemonUnavailableError
+from workroot.errors import (
+    ControlError,
+    DaemonSilentError,
+    DaemonStartError,
+    DaemonUnavailableError,
+    RendezvousError,
+    StoreUnavailableError,
+)
 from workroot.instance import hold_instance
 
 if TYPE_CHECKING:
@@ -71,6 +79,7 @@ class _Upgrade:
     new: _Which | None = None
     copy: _Copy | None = None
     restored: str | None = None
+    aside: str | None = None
     schema: int | None = None
 
 
@@ -105,6 +114,7 @@ def upgrade(restore: str | None, as_json: bool) -> None:
                 for line in _way_back(done):
                     print_note(line)
                 raise
+            _choose(state)
     _report(done, as_json)
 
 
@@ -120,13 +130,19 @@ def _upgrade(done: _Upgrade, state: str, database: str, restore: str | None) -> 
         _end(daemon, rendezvous.instance_lock_path(state))
     if done.copy is None or restore is not None:
         with hold_instance(rendezvous.instance_lock_path(state)):
+            is_damaged = False
             if done.copy is None:
-                made = back_up_unused(
-                    database, rendezvous.backup_directory(state), version=(done.old or done.here).version or "unknown"
-                )
-                done.copy = None if made is None else _Copy(made.path, made.schema)
+                version = (done.old or done.here).version or "unknown"
+                try:
+                    made = back_up_unused(database, rendezvous.backup_directory(state), version=version)
+                    done.copy = None if made is None else _Copy(made.path, made.schema)
+                except StoreUnavailableError as error:
+                    if restore is None:
+                        raise
+                    print_note(f"workroot: no copy was made of the database as it was: {error}")
+                    is_damaged = True
             if restore is not None:
-                restore_backup(restore, database)
+                done.aside = restore_backup(restore, database, is_damaged=is_damaged)
                 done.restored = restore
     if done.old is None:
         return
@@ -140,6 +156,13 @@ def _upgrade(done: _Upgrade, state: str, database: str, restore: str | None) -> 
             f"{done.new} came up instead of {done.here}; if a service manager starts it, run "
             f"`workroot service install` of this installation",
         )
+
+
+def _choose(state: str) -> None:
+    try:
+        choose_this(state)
+    except (OSError, RendezvousError) as error:
+        print_note(f"workroot: after a crash, editors that have another installation may start theirs: {error}")
 
 
 @contextmanager
@@ -226,18 +249,21 @@ def _report(done: _Upgrade, as_json: bool) -> None:
                 "to": done.new.as_json() if done.new is not None else None,
                 "backup": {"path": done.copy.path, "schema": done.copy.schema} if done.copy is not None else None,
                 "restored": done.restored,
+                "damaged": done.aside,
                 "way_back": [line.strip() for line in way_back[1:]],
             }
         )
         return
     if done.old is None:
-        print_line(f"no daemon runs; the next one will be {done.here} if this installation starts it")
+        print_line(f"no daemon runs; the one that editors start next will be {done.here}")
     elif done.old == done.new and done.copy is None:
         print_line(f"the daemon is {done.here} already")
     else:
         print_line(f"the daemon was {done.old}, and is {done.new} now")
     if done.copy is not None:
         print_line(f"the database as it was: {done.copy.path}")
+    if done.aside is not None:
+        print_line(f"the damaged database lies at {done.aside} now")
     if done.restored is not None:
         print_line(f"the database now is that of {done.restored}")
     for line in way_back:

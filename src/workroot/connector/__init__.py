@@ -12,8 +12,15 @@ from workroot import __version__
 from workroot.connector.conversation import Conversation, ReplayRefusedError
 from workroot.connector.meeting import reach_daemon
 from workroot.connector.relay import RECONNECT_SECONDS, DaemonRefusedError, Relay
-from workroot.errors import DaemonUnavailableError, WorkrootError
-from workroot.rendezvous import ENVIRONMENT_SIGNS, hello_line, installation, state_directory, stopped_path
+from workroot.errors import DaemonStartError, DaemonUnavailableError, WorkrootError
+from workroot.rendezvous import (
+    ENVIRONMENT_SIGNS,
+    hello_line,
+    installation,
+    log_path,
+    state_directory,
+    stopped_path,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,9 +109,12 @@ def _connect(options: _Options, serve_command: Sequence[str] | None, patience: f
         )
 
     def start(state: str) -> Reaching:
-        from workroot.connector.starting import SERVE_COMMAND, start_daemon
-
-        return start_daemon(state, serve_command or SERVE_COMMAND)
+        try:
+            from workroot.connector.starting import start_daemon
+        except ImportError as changed:
+            problem = "this installation of workroot has changed or gone meanwhile; restart this server in the client"
+            raise DaemonStartError(log_path(state), problem) from changed
+        return start_daemon(state, serve_command)
 
     def reach(patience: float, pause: float) -> Reaching:
         return reach_daemon(state, start if options.spawn else None, patience=patience, pause=pause)
@@ -126,6 +136,13 @@ def _connect(options: _Options, serve_command: Sequence[str] | None, patience: f
             return None
         return replace_daemon(state, serve_command or SERVE_COMMAND, _say)
 
+    def load_starting() -> None:
+        """Load what starts a daemon, while its files are of this version: an upgrade in place may come any time."""
+        try:
+            import workroot.connector.starting  # noqa: F401 -- not when this module loads: the first answer waits for it
+        except ImportError:
+            return  # it has come; what a start says of it is for when one is needed
+
     def is_stopped() -> bool:
         return os.path.exists(stopped_path(state))
 
@@ -136,14 +153,15 @@ def _connect(options: _Options, serve_command: Sequence[str] | None, patience: f
         _say,
         replace=replace,
         is_stopped=is_stopped,
+        served=load_starting,
         patience=patience,
     )
     try:
         relay.run()
     except Exception as problem:
+        relay.give_up(str(problem))  # first of all: whatever it was, nobody is left waiting
         status = _status_of(problem, relay.was_connected)
         _say(str(problem))
-        relay.give_up(str(problem))
         return status
     return EXIT_OK
 

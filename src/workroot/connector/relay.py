@@ -58,6 +58,7 @@ class Relay:
         say: tells the user something, beside the protocol.
         replace: puts a daemon that is too old out of its place; asked about the first one that answers, and only once.
         is_stopped: tells whether the user wants no daemon; until the client has something to say, none is looked for.
+        served: called once, when the first daemon has got what the client has said so far and nobody waits for us.
         patience: for how many seconds a daemon that was lost may be away.
         client_in: descriptor that the client's lines come from.
         client_out: descriptor that the client reads.
@@ -75,12 +76,14 @@ class Relay:
         *,
         replace: Replace | None = None,
         is_stopped: Callable[[], bool] = lambda: False,
+        served: Callable[[], None] = lambda: None,
         patience: float = RECONNECT_SECONDS,
         client_in: int = 0,
         client_out: int = 1,
     ) -> None:
         self._conversation, self._hello, self._reach, self._say = conversation, hello, reach, say
         self._replace, self._is_stopped = replace, is_stopped
+        self._served: Callable[[], None] | None = served
         self._longest_outage = patience
         self._in, self._outbox = client_in, Outbox(client_out)
         self._input_open = True
@@ -145,6 +148,9 @@ class Relay:
         self._wake_up()
         self._write_daemon()
         self._outbox.write_nowait()
+        if self._served is not None and self._greeted and not self._sending:
+            served, self._served = self._served, None
+            served()
 
     def _wanted(self) -> dict[int, int]:
         wanted = {self._outbox.descriptor: WRITE if self._outbox else 0}

@@ -11,10 +11,10 @@ import json
 import os
 import signal
 import stat
-import sys
 from contextlib import suppress
 from time import monotonic
 
+from workroot.connector.chosen import SERVE_COMMAND, serve_command
 from workroot.connector.meeting import connect_nowait
 from workroot.errors import DaemonStartError, RendezvousError
 from workroot.instance import holder_pid, is_instance_held, open_own_file
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LOOK_AGAIN_SECONDS", "SERVE_COMMAND", "open_turn", "start_daemon", "start_in_turn", "take_turn"]
 
-SERVE_COMMAND = (sys.executable, "-I", "-m", "workroot", "serve", "--ready-fd")
-"""Starts the daemon of this installation; the descriptor's number is appended."""
-
 LOOK_AGAIN_SECONDS = 0.02
 """How long to wait before looking again at what nobody tells about."""
 
@@ -51,8 +48,12 @@ _MOST_DESCRIPTORS = 1 << 16
 _LAST_LINE_BYTES = 32_768  # a record of the log is shorter, its traceback included
 
 
-def start_daemon(state: str, command: Sequence[str] = SERVE_COMMAND) -> Reaching:
+def start_daemon(state: str, command: Sequence[str] | None = None) -> Reaching:
     """Start the daemon of *state*, unless somebody else does, and return a connection to it.
+
+    Args:
+        state: the directory that the daemon is for.
+        command: what starts it; None: the installation that the user chose, or this one.
 
     Raises:
         DaemonStartError: none came up in time; it names the log and, where there is one, its last line.
@@ -68,7 +69,7 @@ def start_daemon(state: str, command: Sequence[str] = SERVE_COMMAND) -> Reaching
             yield None, LOOK_AGAIN_SECONDS
             if connection := connect_nowait(state):
                 return connection
-        return (yield from start_in_turn(state, command))
+        return (yield from start_in_turn(state, command or serve_command(state)))
     finally:
         os.close(lock)
 

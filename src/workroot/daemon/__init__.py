@@ -11,7 +11,7 @@ import logging
 import os
 import resource
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -107,6 +107,7 @@ def serve(
     has_terminal, lock_path = sys.stderr.isatty(), rendezvous.instance_lock_path(state)
     deadline = Deadline()
     with (
+        closing(deadline),
         hold_instance(lock_path, wait_seconds=_TAKE_OVER_SECONDS if supervised else 0.0) as instance,
         open_log(settings.log_path, settings.log_level, also_to=sys.stderr if has_terminal else None) as log,
         open_tracing(settings.otel_endpoint) as is_tracing,
@@ -136,7 +137,6 @@ def serve(
                 raise
             logger.error("the daemon cannot go on: %s", cause)
             raise cause from None
-    deadline.close()
     if start.ending.failure is not None:
         raise start.ending.failure
 
@@ -145,40 +145,52 @@ async def _serve(start: _Start) -> None:
     settings, ending = start.settings.current, start.ending
     asyncio.get_running_loop().set_exception_handler(QuietLoopErrors())
     async with anyio.create_task_group() as signals:
-        obey = partial(obey_signals, ending, start.deadline, start.settings, has_terminal=start.has_terminal)
+        bound_end = partial(_bound_end, start, asyncio.get_running_loop())
+        obey = partial(obey_signals, ending, start.deadline, start.settings, bound_end, has_terminal=start.has_terminal)
         await signals.start(obey)
-        signals.start_soon(_bound_end, start)
+        signals.start_soon(_bound_every_end, ending, bound_end)
         async with (
             open_parts(settings, may_leave=start.may_leave, log=start.log, tracing=start.is_tracing) as parts,
             anyio.create_task_group() as tasks,
         ):
-            start.settings.attach(parts.live(set_log_level=start.log.set_level, may_leave=start.may_leave))
-            parts.face.subscriptions.serve(tasks)
-            parts.sessions.events.subscribe(parts.face.subscriptions.publish)
-            tasks.start_soon(switch_automatically, parts.sessions, parts.watcher)
-            face = socket_face(settings, parts, tasks, ending.stopping, is_ours=start.inherited.unix is None)
-            await face.listen(start.inherited.unix)
-            http = None
-            if settings.http:
-                http = http_face(settings, parts, face.metrics, start.inherited.http, drain=start.drain)
-                tasks.start_soon(http.run)
-                await http.wait_clear()
-            tasks.start_soon(_leave_when_idle, parts, face, ending)
-            tasks.start_soon(_watch_place, start, face)
-            logger.info("serving, pid %d", os.getpid())
-            _say_ready(start.ready_fd)
-
-            await ending.stopping.wait()
-
-            await _end(start, parts, face, http, tasks)
+            with ending.come_what_may():
+                await _run(start, parts, tasks)
         start.deadline.set_harmless()  # the store is closed
         signals.cancel_scope.cancel()
 
 
-async def _bound_end(start: _Start) -> None:
+async def _run(start: _Start, parts: Parts, tasks: TaskGroup) -> None:
+    """Serve with *parts* until the end is asked for, and end all that goes on."""
+    settings, ending = start.settings.current, start.ending
+    start.settings.attach(parts.live(set_log_level=start.log.set_level, may_leave=start.may_leave))
+    parts.face.subscriptions.serve(tasks)
+    parts.sessions.events.subscribe(parts.face.subscriptions.publish)
+    tasks.start_soon(switch_automatically, parts.sessions, parts.watcher)
+    face = socket_face(settings, parts, tasks, ending.stopping, is_ours=start.inherited.unix is None)
+    await face.listen(start.inherited.unix)
+    http = None
+    if settings.http:
+        http = http_face(settings, parts, face.metrics, start.inherited.http, drain=start.drain)
+        tasks.start_soon(http.run)
+        await http.wait_clear()
+    tasks.start_soon(_leave_when_idle, parts, face, ending)
+    tasks.start_soon(_watch_place, start, face)
+    logger.info("serving, pid %d", os.getpid())
+    _say_ready(start.ready_fd)
+
+    await ending.stopping.wait()
+
+    await _end(start, parts, face, http, tasks)
+
+
+def _bound_end(start: _Start, loop: asyncio.AbstractEventLoop) -> None:
+    start.deadline.begin(start.settings.current.drain_seconds + _CLOSE_SECONDS, loop)
+
+
+async def _bound_every_end(ending: Ending, bound_end: Callable[[], None]) -> None:
     """See to it that the end does not take for ever, also where it is asked for before the start is done."""
-    await start.ending.stopping.wait()
-    start.deadline.begin(start.settings.current.drain_seconds + _CLOSE_SECONDS)
+    await ending.stopping.wait()
+    bound_end()
 
 
 async def _end(start: _Start, parts: Parts, face: SocketFace, http: HttpFace | None, tasks: TaskGroup) -> None:

@@ -11,13 +11,13 @@ import os
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from workroot.errors import WorkrootError
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 _LAST_WORDS_SECONDS = 0.3
 _MOST_NAMED = 12
-_SKIPPED = ("MainThread", "workroot-deadline", "workroot-last-words")
+_SKIPPED = ("MainThread", "workroot-deadline", "workroot-last-words", "workroot-signals")
 
 
 class Ending:
@@ -47,6 +47,14 @@ class Ending:
         """End; *why* goes into the log."""
         if not self.stopping.is_set():
             logger.info("going to stop: %s", why)
+            self.stopping.set()
+
+    @contextmanager
+    def come_what_may(self) -> Iterator[None]:
+        """See to it that the end has begun when the body is left, by an error too: what bounds it waits for that."""
+        try:
+            yield
+        finally:
             self.stopping.set()
 
     def hurry(self) -> None:
@@ -91,12 +99,20 @@ class Deadline:
         self._thread: threading.Thread | None = None
         self._is_over = False
 
-    def begin(self, seconds: float) -> None:
-        """Leave in *seconds*; called in the event loop, once."""
-        self._loop, self._began = asyncio.get_running_loop(), time.monotonic()
-        self._due = self._began + seconds
-        self._thread = threading.Thread(target=self._run, name="workroot-deadline", daemon=True)
-        self._thread.start()
+    def begin(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Leave in *seconds*, unless it has begun already; called in any thread.
+
+        Args:
+            seconds: from now.
+            loop: whose tasks are named if it comes to that.
+        """
+        with self._change:
+            if self._thread is not None:
+                return
+            self._loop, self._began = loop, time.monotonic()
+            self._due = self._began + seconds
+            self._thread = threading.Thread(target=self._run, name="workroot-deadline", daemon=True)
+            self._thread.start()
 
     def shorten(self, seconds: float) -> None:
         """Leave in *seconds*, if that is earlier."""

@@ -27,7 +27,7 @@ __all__ = ["SocketPath", "watch_place"]
 
 logger = logging.getLogger(__name__)
 
-_CHECK_SECONDS = 10.0
+_CHECK_SECONDS = 5.0  # half of what a connector waits for whoever holds the lock: it finds a socket put back
 
 
 class SocketPath:
@@ -80,7 +80,7 @@ async def watch_place(
     lose: Callable[[WorkrootError], None],
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> None:
-    """Look every 10 s, until the place is lost.
+    """Look every 5 s, until the place is lost.
 
     Args:
         instance: the lock that this process holds.

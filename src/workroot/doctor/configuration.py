@@ -21,7 +21,8 @@ def look_at_settings(environment: Mapping[str, str]) -> Iterator[Found]:
     try:
         settings = load_settings(environment)
     except SettingsError as error:
-        words = set(re.findall(r"[a-z_]+", str(error).lower().replace("workroot_", " ")))
+        said, _, _ = str(error).lower().partition("; there are ")  # what comes then are all the names that there are
+        words = set(re.findall(r"[a-z_]+", said.replace("workroot_", " ")))
         named = [name for name in Settings.model_fields if name in words and name != "state_directory"]
         about = f", about {', '.join(named)}" if named else ""
         yield problem(

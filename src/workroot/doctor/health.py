@@ -63,7 +63,7 @@ def look_at_watching(daemon: Daemon) -> Iterator[Found]:
         )
     elif failures := _number(watching, "failures"):
         yield note(
-            f"{watched} directories are watched; watching failed {failures} times and was begun anew",
+            f"{watched} directories are watched; watching failed {_times(failures)} and was begun anew",
             cure=("nothing, if it stays rare; else look in `workroot logs`",),
         )
     else:
@@ -105,10 +105,14 @@ def look_at_problems(daemon: Daemon) -> Iterator[Found]:
         level, source = str(one.get("level", "")).lower(), str(one.get("logger", ""))
         named = f"{level} of {source}" if _WORD.fullmatch(level) and _WORD.fullmatch(source) else "one"
         yield note(
-            f"{named}, {_number(one, 'count')} times",
+            f"{named}, {_times(_number(one, 'count'))}",
             Private(f", last at {one.get('time')}: {one.get('message')}"),
             cure=("look in `workroot logs` what was around it",),
         )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _part(daemon: Daemon, name: str) -> Row | None:

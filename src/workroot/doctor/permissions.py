@@ -38,8 +38,8 @@ def look_at_directories(state: str, *, user_id: int) -> Iterator[Found]:
     for directory in dict.fromkeys(ours):
         try:
             found = os.lstat(directory)
-        except FileNotFoundError:
-            continue
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # what is above it and is no directory was named before
         except OSError as error:
             yield problem(
                 Path(directory),
@@ -49,11 +49,15 @@ def look_at_directories(state: str, *, user_id: int) -> Iterator[Found]:
             return
         there += 1
         if not stat.S_ISDIR(found.st_mode):
-            what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "not a directory"
+            is_link = stat.S_ISLNK(found.st_mode)
             yield problem(
                 Path(directory),
-                f" is {what}, and only a directory is used",
-                cure=("move it away, or set WORKROOT_HOME to where it leads",),
+                f" is {'a symbolic link' if is_link else 'not a directory'}, and only a directory is used",
+                cure=(
+                    "move it away: `mv ",
+                    *_aside(directory),
+                    "`; or set WORKROOT_HOME to where it leads" if is_link else "`",
+                ),
             )
         elif found.st_uid != user_id:
             yield problem(
@@ -105,9 +109,11 @@ def _fault_of(name: str, path: str, status: os.stat_result, user_id: int) -> Fou
     if stat.S_ISLNK(status.st_mode):
         if name == "config.toml":
             return None  # people keep their settings elsewhere, and link them
-        cure = ('put the file itself in the place of the link: `mv -f "$(readlink -f ', Path(path, quoted=True), ')" ')
-        grown = problem if name in _REFUSED_AS_LINK else warning
-        return grown(Path(path), " is a symbolic link", cure=(*cure, Path(path, quoted=True), "`"))
+        grown, shown = problem if name in _REFUSED_AS_LINK else warning, Path(path, quoted=True)
+        if not os.path.exists(path):
+            return grown(Path(path), " is a symbolic link to nothing", cure=("remove it: `rm ", shown, "`"))
+        cure = ('put the file itself in the place of the link: `mv -f "$(readlink -f ', shown, ')" ', shown, "`")
+        return grown(Path(path), " is a symbolic link", cure=cure)
     if not stat.S_ISREG(status.st_mode):
         return problem(Path(path), " is not a plain file", cure=("move it away: `mv ", *_aside(path), "`"))
     if status.st_uid != user_id:

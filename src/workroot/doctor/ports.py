@@ -7,7 +7,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from workroot.doctor.findings import Found, Name, Private, note, ok, problem, warning
+from workroot.doctor.findings import Found, Name, Path, Private, note, ok, problem, warning
 from workroot.errors import TokenError
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "listeners_of_system",
     "look_at_addresses",
     "look_at_http",
+    "look_at_kept_port",
     "look_at_port",
     "look_at_proxy",
     "port_of",
@@ -131,6 +132,17 @@ def look_at_port(
                 *who,
                 cure=("nothing as long as HTTP is off; else set another port: http_port in config.toml",),
             )
+
+
+def look_at_kept_port(state: str) -> Iterator[Found]:
+    """Look whether the file that keeps the port can be used; nothing is said if so, or if there is none."""
+    path = os.path.join(state, "http-port")
+    if os.path.lexists(path) and kept_port(state) is None:
+        yield problem(
+            Path(path),
+            " holds no port number, so HTTP cannot be served",
+            cure=("remove it, and a new port is chosen: `rm ", Path(path, quoted=True), "`"),
+        )
 
 
 def look_at_addresses(listeners: Sequence[Listener], *, daemon_pid: int | None) -> Iterator[Found]:

@@ -29,14 +29,14 @@ _KNOWN_WORDS = frozenset(
         *("library", "application support", "homebrew", "cellar", "python", "python3", "systemd", "launchagents"),
         *("workroot", "workroot.db", "workroot.db-wal", "workroot.db-shm", "workroot.db.lock", "config.toml", "log"),
         *("daemon.log", "daemon.sock", "daemon.lock", "daemon.key", "spawn.lock", "tokens.json", "trust.json"),
-        *("http-port", "workroot.service", "workroot.socket", "backups"),
+        *("http-port", "chosen.json", "stopped", "workroot.service", "workroot.socket", "backups"),
     }
 )
 _KNOWN_PROGRAMS = frozenset(
     {"node", "code", "cursor", "claude", "docker-proxy", "java", "nginx", "ruby", "deno", "bun"}
 )
 _KNOWN_SHAPE = re.compile(r"python3?\.\d{1,2}|daemon\.log\.\d|workroot\.db\.v\d{1,4}\.bak")
-_SECRET = re.compile(r"\bwrt?_[A-Za-z0-9_-]+|(?i:\bbearer)\s+\S+")
+_SECRET = re.compile(r"wr[th]?_[A-Za-z0-9_-]+|(?i:\bbearer)\s+\S+")
 _LONG = re.compile(r"[A-Za-z0-9_+/=-]{40,}")  # no word of ours is so long; a key or a digest is
 
 

@@ -16,6 +16,7 @@ from workroot.doctor.findings import Check, Found
 
 if TYPE_CHECKING:
     from workroot.doctor.asking import Daemon
+    from workroot.settings import Settings
 
 __all__ = ["all_checks"]
 
@@ -31,23 +32,36 @@ def all_checks(daemon: Daemon, environment: Mapping[str, str] = os.environ) -> S
     is_running = daemon.status is not None or daemon.is_held
 
     @cache
+    def pid() -> int | None:
+        """The daemon's process; the kernel knows it of one that does not answer."""
+        return running.lock_holder(state) if daemon.pid is None and daemon.is_held else daemon.pid
+
+    @cache
     def listeners() -> Sequence[ports.Listener]:
-        return ports.listeners_of_system(daemon.pid)
+        return ports.listeners_of_system(pid())
+
+    @cache
+    def is_http_on() -> bool:
+        settings = _settings(environment)
+        return settings.http if settings is not None else isinstance(_served(daemon), Mapping)
 
     def http() -> Iterable[Found]:
         return ports.look_at_http(
-            is_on=_is_http_on(environment),
+            is_on=is_http_on(),
             token_users=partial(_token_users, state),
             served=_served(daemon),
         )
 
     def port() -> Iterable[Found]:
-        served = ports.port_of(_url(daemon))
+        settings, served = _settings(environment), ports.port_of(_url(daemon))
+        known = (settings.http_port if settings is not None else None) or served
+        if known is None and (faults := tuple(ports.look_at_kept_port(state))):
+            return faults
         return ports.look_at_port(
-            _set_port(environment) or served or ports.kept_port(state),
+            known or ports.kept_port(state),
             listeners(),
-            is_on=_is_http_on(environment),
-            daemon_pid=daemon.pid,
+            is_on=is_http_on(),
+            daemon_pid=pid(),
             served_port=served,
         )
 
@@ -78,9 +92,7 @@ def all_checks(daemon: Daemon, environment: Mapping[str, str] = os.environ) -> S
         (
             "daemon.answer",
             "daemon",
-            lambda: running.look_at_daemon(
-                daemon, state, holder=running.lock_holder(state) if daemon.is_held else None
-            ),
+            lambda: running.look_at_daemon(daemon, state, holder=pid() if daemon.is_held else None),
         ),
         (
             "daemon.socket",
@@ -109,30 +121,20 @@ def all_checks(daemon: Daemon, environment: Mapping[str, str] = os.environ) -> S
         (
             "http.addresses",
             "addresses",
-            lambda: ports.look_at_addresses(listeners(), daemon_pid=daemon.pid),
+            lambda: ports.look_at_addresses(listeners(), daemon_pid=pid()),
         ),
-        ("http.proxy", "proxy", lambda: ports.look_at_proxy(environment, is_on=_is_http_on(environment))),
+        ("http.proxy", "proxy", lambda: ports.look_at_proxy(environment, is_on=is_http_on())),
     )
     return [Check(*check) for check in checks]
 
 
-def _is_http_on(environment: Mapping[str, str]) -> bool:
+def _settings(environment: Mapping[str, str]) -> Settings | None:
     from workroot.errors import SettingsError
     from workroot.settings import load_settings
 
     try:
-        return load_settings(environment).http
+        return load_settings(environment)
     except SettingsError:  # another check says so
-        return False
-
-
-def _set_port(environment: Mapping[str, str]) -> int | None:
-    from workroot.errors import SettingsError
-    from workroot.settings import load_settings
-
-    try:
-        return load_settings(environment).http_port
-    except SettingsError:
         return None
 
 

@@ -20,6 +20,8 @@ __all__ = ["lock_holder", "look_at_daemon", "look_at_database", "look_at_socket"
 
 _HEADER_BYTES = 100
 _MAGIC = b"SQLite format 3\0"
+_BY_MODES = "correct owners and modes, as the checks of directories and files say"
+_PUT_BACK = "wait: the daemon looks for it every 5 s, and puts it back"
 
 
 def look_at_daemon(daemon: Daemon, state: str, *, holder: int | None = None) -> Iterator[Found]:
@@ -30,19 +32,22 @@ def look_at_daemon(daemon: Daemon, state: str, *, holder: int | None = None) -> 
     """
     lock = instance_lock_path(state)
     if daemon.lock_failure is not None:
+        aside = Path(lock, quoted=True), " ", Path(f"{lock}.aside", quoted=True)
         yield problem(
             "the lock of the one daemon cannot be used",
             Private(f" ({daemon.lock_failure})"),
-            cure=(
-                "move it away; no daemon starts with it: `mv ",
-                Path(lock, quoted=True),
-                " ",
-                Path(f"{lock}.aside", quoted=True),
-                "`",
-            ),
+            cure=(_BY_MODES,)
+            if _is_closed(os.path.dirname(lock))
+            else ("move it away; no daemon starts with it: `mv ", *aside, "`"),
         )
     if daemon.status is not None:
         yield ok(f"running, pid {daemon.pid}, version {_plain_version(daemon.text('version'))}")
+    elif daemon.is_held and not os.path.lexists(socket_path(state)):
+        named = f", pid {holder}," if holder is not None else ""
+        yield problem(
+            f"a daemon{named} runs, and its socket is gone: no client can reach it",
+            cure=(_PUT_BACK, f"; if it has not, run `kill {holder}`, and editors start another one" if holder else ""),
+        )
     elif daemon.is_held:
         named = f", pid {holder}," if holder is not None else ""
         kill = f"`kill -CONT {holder}`, then `kill {holder}`" if holder is not None else "`workroot stop`"
@@ -84,12 +89,7 @@ def look_at_socket(state: str, *, is_running: bool, is_listened_for: bool = Fals
         found = os.lstat(path)
     except FileNotFoundError:
         if is_running:
-            yield problem(
-                "a daemon runs, and its socket ",
-                Path(path),
-                " is gone: no client can reach it",
-                cure=("end it with `kill`, and the next editor starts another one",),
-            )
+            yield problem("a daemon runs, and there is no ", Path(path), cure=(_PUT_BACK,))
         else:
             yield ok("no socket, and no daemon")
         return
@@ -97,11 +97,14 @@ def look_at_socket(state: str, *, is_running: bool, is_listened_for: bool = Fals
         yield problem(
             Path(path),
             f" cannot be looked at ({error.strerror})",
-            cure=("correct the modes of the directories above it",),
+            cure=(_BY_MODES,),
         )
         return
     if not stat.S_ISSOCK(found.st_mode):
-        yield problem(Path(path), " is not a socket", cure=("move it away: `mv ", Path(path, quoted=True), " /tmp/`"))
+        aside = Path(f"{path}.aside", quoted=True)
+        yield problem(
+            Path(path), " is not a socket", cure=("move it away: `mv ", Path(path, quoted=True), " ", aside, "`")
+        )
     elif found.st_uid != user_id:
         yield problem(
             Path(path),
@@ -112,7 +115,7 @@ def look_at_socket(state: str, *, is_running: bool, is_listened_for: bool = Fals
         yield problem(
             Path(path),
             f" lets other users in (mode {stat.S_IMODE(found.st_mode):04o})",
-            cure=("run `workroot stop`: the next daemon makes it anew",),
+            cure=("run `chmod 600 ", Path(path, quoted=True), "`"),
         )
     elif not is_running and not is_listened_for:
         yield note(
@@ -170,7 +173,18 @@ def look_at_database(state: str) -> Iterator[Found]:
     try:
         facts = _schema_of(path)
     except FileNotFoundError:
-        yield ok("no database yet")
+        if os.path.lexists(f"{path}-wal"):
+            yield problem(
+                "the database is gone, and its log ",
+                Path(f"{path}-wal"),
+                " is still there",
+                cure=("put workroot.db back, if you have it; then run `workroot stop`, and the next daemon goes on",),
+            )
+        else:
+            yield ok("no database yet")
+        return
+    except PermissionError:
+        yield problem("the database cannot be read: permission denied", cure=(_BY_MODES,))
         return
     except (OSError, sqlite3.Error) as error:
         yield problem("the database cannot be read", Private(f" ({error})"), cure=cannot)
@@ -226,6 +240,8 @@ def _schema_of(path: str) -> tuple[int, int] | None:
     A log beside it may hold the newer version; with it, only SQLite knows. Without it the file's head does, and
     reading that makes no files, as SQLite would (sqlite.org/fileformat.html, section 1.3).
     """
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe has no end; and SQLite would not tell what is missing
+        raise sqlite3.DatabaseError("not a plain file")
     if os.path.exists(f"{path}-wal"):
         uri = f"file:{quote(path)}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=1, isolation_level=None)) as connection:
@@ -240,6 +256,17 @@ def _schema_of(path: str) -> tuple[int, int] | None:
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise sqlite3.DatabaseError("file is not a database")
     return int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big")
+
+
+def _is_closed(directory: str) -> bool:
+    """Tell whether this user may not look into *directory*, or not even find it."""
+    try:
+        os.stat(f"{directory}/.")
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _because(daemon: Daemon) -> Private | str:

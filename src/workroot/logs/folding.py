@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from workroot.logs.lines import fields_of
+from workroot.redaction import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -73,7 +74,7 @@ class FoldingHandler(logging.Handler):
         """Write a record, or count it."""
         now = self._now()
         self._begin_again(now)
-        kind = _Kind(record.name, record.levelno, str(record.msg).split("\n", 1)[0][:_LONGEST_KIND])
+        kind = _Kind(record.name, record.levelno, without_secrets(str(record.msg).split("\n", 1)[0])[:_LONGEST_KIND])
         window = self._windows.get(kind)
         if window is None:
             if len(self._windows) >= _KINDS:

@@ -58,8 +58,7 @@ def back_up(connection: sqlite3.Connection, directory: str, *, version: str) -> 
         sqlite3.Error, OSError: there is no new copy.
     """
     make_private_directory(directory)
-    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")  # to the microsecond: no two copies share a name
-    path = os.path.join(directory, f"workroot-{version}-{moment}.db")
+    path = os.path.join(directory, f"workroot-{version}-{_moment()}.db")
     write_copy(connection, path)
     _remove_old(directory)
     return Backup(path, connection.execute("PRAGMA user_version").fetchone()[0])
@@ -83,8 +82,14 @@ def back_up_unused(database: str, directory: str, *, version: str) -> Backup | N
             raise unavailable(database, error) from error
 
 
-def restore_backup(backup: str, database: str) -> Backup:
+def restore_backup(backup: str, database: str, *, is_damaged: bool = False) -> str | None:
     """Make *database*, which no daemon has open, what it was when *backup* was made: whole, or not at all.
+
+    Args:
+        is_damaged: no copy could be made of what is there; it is moved aside, since it may hold what no copy does.
+
+    Returns:
+        Where it was moved, or None if it was not.
 
     Raises:
         StoreInUseError: somebody has it open.
@@ -92,13 +97,13 @@ def restore_backup(backup: str, database: str) -> Backup:
         StoreUnavailableError: the backup cannot be used, or the database cannot be written.
     """
     with _owned(database):
-        schema = schema_version(backup)
-        if not schema:
+        if not schema_version(backup):
             raise StoreUnavailableError(f"{backup} is not a backup of workroot's database; nothing was restored")
         try:
             with closing(_read_only(backup)) as source:
                 if (found := source.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
                     raise StoreUnavailableError(f"{backup} is damaged ({found}); nothing was restored")
+                aside = _set_aside(database) if is_damaged else None
                 make_private_file(database)
                 with closing(sqlite3.connect(database, isolation_level=None)) as target:
                     target.execute("PRAGMA synchronous = FULL")
@@ -106,7 +111,7 @@ def restore_backup(backup: str, database: str) -> Backup:
                     target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except (sqlite3.Error, OSError) as error:
             raise unavailable(database, error) from error
-    return Backup(backup, schema)
+    return aside
 
 
 def schema_version(path: str, *, supported: int = len(MIGRATIONS)) -> int:
@@ -161,6 +166,21 @@ def _owned(database: str) -> Iterator[None]:
 
 def _read_only(path: str) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None)
+
+
+def _set_aside(database: str) -> str:
+    """Move a database away together with its log, and return where it is now."""
+    aside = f"{database}.damaged-{_moment()}"
+    for suffix in ("-wal", ""):  # the log first: beside a new database it would be taken for its log
+        with suppress(FileNotFoundError):
+            os.replace(f"{database}{suffix}", f"{aside}{suffix}")
+    with suppress(FileNotFoundError):
+        os.unlink(f"{database}-shm")
+    return aside
+
+
+def _moment() -> str:
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")  # to the microsecond: no two copies share a name
 
 
 def _remove_old(directory: str) -> None:

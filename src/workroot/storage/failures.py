@@ -11,10 +11,12 @@ __all__ = ["store_error", "unavailable"]
 _MEANING = {
     sqlite3.SQLITE_BUSY: "is locked by another program: close that one, then try again",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened: check that its directory exists and that you may write there",
-    sqlite3.SQLITE_CORRUPT: "is damaged: move it away together with its -wal file, then restart workroot",
+    sqlite3.SQLITE_CORRUPT: "is damaged: move it away together with its -wal file and restart workroot, or run "
+    "`workroot upgrade --restore` with a copy of it",
     sqlite3.SQLITE_FULL: "cannot grow, the disk is full: free some space, then try again",
     sqlite3.SQLITE_IOERR: "cannot be read or written: check the disk, then try again",
-    sqlite3.SQLITE_NOTADB: "is not a database: move it away, then restart workroot",
+    sqlite3.SQLITE_NOTADB: "is not a database: move it away and restart workroot, or run "
+    "`workroot upgrade --restore` with a copy of it",
     sqlite3.SQLITE_READONLY: "cannot be written: check its mode and that of its directory",
 }
 
