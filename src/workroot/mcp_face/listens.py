@@ -6,6 +6,7 @@ somebody else's session is honoured like any other address, and never hears anyt
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ MOST_ADDRESSES = 256
 """Resources that one stream, or one connection of the handshake era, may ask for."""
 
 _NO_LIMIT = 2**31  # of the SDK's own: ours is checked first, and may be set later
+_LONGEST_LISTEN = 64 * 1024  # of its parameters
 _LONGEST_ADDRESS = 256  # ours have 150 characters at most
 
 
@@ -76,6 +78,8 @@ class Listens:
             MCPError: too many are open, or it asks for too much.
         """
         owner, client = peer_of(ctx).owner, _client_of(ctx)
+        if len(json.dumps(ctx.params)) > _LONGEST_LISTEN:  # kept for as long as the stream
+            raise MCPError(INVALID_PARAMS, f"a request to listen has {_LONGEST_LISTEN} bytes at most")
         self._check(client, params)
         if owner not in self._buses:
             bus = _OwnerBus()

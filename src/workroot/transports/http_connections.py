@@ -87,6 +87,8 @@ class HttpConnections:
         if connection.owner != owner and len(theirs) >= self._limits.max_connections_per_user:
             self._counters.add("connection_limit")
             polite = sorted((one for one in theirs if one.may_give_way), key=lambda one: not one.is_idle)
+            if not polite and scope["method"] != "GET":  # a stream is opened again, and a call is not
+                polite = [one for one in theirs if one.is_standing]
             if not polite:
                 return False
             self._forget(polite[0])

@@ -39,6 +39,7 @@ MCP_PATH = "/mcp"
 OWNER_KEY = "workroot.owner"
 """Where in the scope of a request that passed its `Owner` is."""
 
+_BYTES_PER_REQUEST = 16 * 1024  # a longer body counts as several: reading 1 MiB can take as long as 100 calls
 _MOST_DIGITS = 10  # of a Content-Length: no legal one has more, and very long numbers cost time to read
 _METHODS = ("GET", "POST", "DELETE")
 _PAGE_METHODS = ("GET", "HEAD")
@@ -128,12 +129,13 @@ class HttpGuard:
             await self._pass_on(scope, receive, send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await self._bodies.read(receive, is_message=scope["method"] == "POST")
-        if isinstance(body, Refusal):
-            logger.debug("HTTP request refused with %d: %s", body.status, body.message)
-            await body.answer(send)
-        elif body is not None:
-            await self._app(scope, _replayed(body, receive), send)
+        async with self._bodies.read(receive, is_message=scope["method"] == "POST") as body:
+            if isinstance(body, Refusal):
+                logger.debug("HTTP request refused with %d: %s", body.status, body.message)
+                await body.answer(send)
+            elif body is not None:
+                self._rates.charge(scope[OWNER_KEY], len(body) // _BYTES_PER_REQUEST)
+                await self._app(scope, _replayed(body, receive), send)
 
     def _check_origin(self, headers: dict[bytes, bytes]) -> Refusal | None:
         """Keep web pages out, whatever name they reached us by."""

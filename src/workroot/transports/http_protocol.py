@@ -129,12 +129,25 @@ class HttpConnection(HttpToolsProtocol):
         """Whether nothing is being done for it: no request, or one that has not arrived."""
         return self.is_idle or (self.cycle.more_body and not self.cycle.response_started)
 
+    @property
+    def is_standing(self) -> bool:
+        """Whether it carries a stream that stands, on which the server speaks when there is something to say."""
+        return not self.is_idle and self.scope["method"] == "GET"
+
     def give_way(self) -> None:
-        """End this connection; only if it may."""
+        """End this connection; only if it may, or carries a stream that stands."""
         if self.is_idle:
             self.shutdown()
+        elif self.is_standing and not self.may_give_way:
+            self._end_stream()
         else:
             self._answer_and_close(_GAVE_WAY)
+
+    def _end_stream(self) -> None:
+        self._read_no_more()
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        self.transport.close()
 
     # What the event loop says
 

@@ -61,3 +61,9 @@ class HttpRates:
             return (1 - bucket.left) / rate
         bucket.left -= 1
         return 0
+
+    def charge(self, owner: Owner, more: int) -> None:
+        """Count the request that *owner* has just sent as *more* than one; the debt is a burst at most."""
+        bucket = self._buckets.get(owner)
+        if bucket is not None and more:
+            bucket.left = max(-float(self._limits.request_burst), bucket.left - more)

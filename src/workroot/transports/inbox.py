@@ -17,7 +17,7 @@ from workroot.transports.unanswered import UnansweredRequests, cancelled_id
 __all__ = ["Inbox"]
 
 _MOST = 64
-_MOST_BYTES = 1024 * 1024
+_MOST_BYTES = 1024 * 1024  # as they weigh
 
 
 class Inbox:
@@ -59,12 +59,12 @@ class Inbox:
         else:
             self._others.append((self._arrived, message))
 
-    def take(self) -> JSONRPCMessage | None:
-        """Return the first message that may be worked on now."""
+    def take(self, *, may_begin: bool = True) -> JSONRPCMessage | None:
+        """Return the first message that may be worked on now; no request unless one *may_begin*."""
         if self._unanswered.count < len(self._requests):  # forgotten: the client is gone
             self._requests.clear()
             self._size = 0
-        may_begin = bool(self._requests) and self._has_room()
+        may_begin = may_begin and bool(self._requests) and self._has_room()
         if self._others and not (may_begin and self._requests[0][0] < self._others[0][0]):
             _, message = self._others.popleft()
             self._unanswered.note_incoming(message)

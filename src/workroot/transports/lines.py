@@ -1,29 +1,25 @@
 """Lines of a socket, each at most 1 MiB: a client that sends no newline must not take the daemon's memory.
 
-Lines are short. Of long ones, all connections together hold a few at a time, each for so long, and one at a time is
-read: what it takes to read them is left to everybody else before the next.
+Lines are short. Of long ones, all connections together hold a few at a time, each for so long.
 """
 
 from __future__ import annotations
 
-import time
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 
 from workroot.limits import DEFAULT_LIMITS
 from workroot.rendezvous import MAX_LINE_BYTES
+from workroot.transports.message_room import MessageRoom
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from anyio.abc import SocketStream
 
 __all__ = ["LineReader", "LineTooLongError", "LongLines"]
 
 _CHUNK_BYTES = 64 * 1024
-_SHORT_BYTES = 64 * 1024
+_SHORT_BYTES = 16 * 1024
 _LONG_LINES = 4
 
 
@@ -32,29 +28,23 @@ class LineTooLongError(Exception):
 
 
 class LongLines:
-    """The lines of more than 64 KiB of all connections.
+    """The lines of more than 16 KiB of all connections.
 
     Args:
         most: how many are held at a time; connections with more to send are not read meanwhile.
         seconds: how long one may take to arrive.
+        room: where they go once they are read; none is begun while it is full.
     """
 
-    def __init__(self, *, most: int = _LONG_LINES, seconds: float = DEFAULT_LIMITS.body_seconds) -> None:
+    def __init__(
+        self,
+        *,
+        most: int = _LONG_LINES,
+        seconds: float = DEFAULT_LIMITS.body_seconds,
+        room: MessageRoom | None = None,
+    ) -> None:
         self.places, self.seconds = anyio.Semaphore(most), seconds
-        self._turn = anyio.Lock()
-
-    @asynccontextmanager
-    async def turn(self, line: bytes) -> AsyncIterator[None]:
-        """Hold off other long lines while one is read, which does not wait, and as long again; short ones need not."""
-        if len(line) <= _SHORT_BYTES:
-            yield
-            return
-        async with self._turn:
-            began = time.perf_counter()
-            try:
-                yield
-            finally:
-                await anyio.sleep(time.perf_counter() - began)
+        self.room = room if room is not None else MessageRoom()
 
 
 class LineReader:
@@ -78,7 +68,7 @@ class LineReader:
         while (line := self._buffered(most_bytes)) is None:
             if self._searched > _SHORT_BYTES:
                 return await self._receive_long(most_bytes)
-            self._buffer += await self._stream.receive(_CHUNK_BYTES)
+            self._buffer += await self._stream.receive(_SHORT_BYTES)
         return line
 
     def done(self) -> None:
@@ -91,6 +81,7 @@ class LineReader:
         await self.long_lines.places.acquire()
         self._has_place = True
         try:
+            await self.long_lines.room.wait_free()
             with anyio.fail_after(self.long_lines.seconds):
                 while (line := self._buffered(most_bytes)) is None:
                     self._buffer += await self._stream.receive(_CHUNK_BYTES)

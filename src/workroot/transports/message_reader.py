@@ -21,6 +21,7 @@ from mcp_types import (
     JSONRPCError,
     JSONRPCMessage,
     JSONRPCNotification,
+    JSONRPCRequest,
     JSONRPCResponse,
     jsonrpc_message_adapter,
 )
@@ -30,6 +31,8 @@ from workroot.counters import Counters
 from workroot.limits import DEFAULT_LIMITS
 from workroot.transports.inbox import Inbox
 from workroot.transports.lines import LineTooLongError
+from workroot.transports.message_room import OWN_BYTES, Share, weight_of
+from workroot.transports.pacing import Paces
 from workroot.transports.strict_json import StrictJsonError, decode
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ __all__ = ["MessageReader"]
 
 logger = logging.getLogger(__name__)
 
+_LONG_OPENING = "a conversation must begin with a short message: send a request without long arguments first"
 _LAST_ANSWERS_SECONDS = 5.0  # how long a client that has nothing more to say may wait for what it asked
 
 
@@ -62,10 +66,13 @@ class MessageReader:
         peer: Peer,
         boot: str,
         *,
+        paces: Paces | None = None,
         limits: Limits = DEFAULT_LIMITS,
         counters: Counters | None = None,
     ) -> None:
         self._lines, self._writer = lines, writer
+        self._paces = paces if paces is not None else Paces()
+        self._share = Share(lines.long_lines.room)
         self._counters = counters if counters is not None else Counters()
         self._inbox = Inbox(writer.unanswered, most_in_flight=limits.max_requests_in_flight)
         self._metadata = ServerMessageMetadata(request_context=peer)
@@ -73,7 +80,8 @@ class MessageReader:
         self._changed = anyio.Event()
         self._has_ended = False
         self._end_at: float | None = None
-        writer.unanswered.call_when_fewer(self._tell)
+        self._opening_weight: int | None = 0  # of what came up to the first request; None: all later messages
+        writer.unanswered.call_when_fewer(self._note_fewer)
 
     async def read_lines(self) -> None:
         """Read the client's lines until they end; not read are those of a client with too many requests waiting."""
@@ -81,10 +89,8 @@ class MessageReader:
             while True:
                 while self._inbox.is_full:
                     await self._wait_change()
-                line = await self._lines.receive()
-                if (message := await self._parsed(line)) is not None:
-                    self._inbox.add(message, len(line))
-                    self._tell()
+                await self._share.wait_free()
+                await self._read_line(await self._lines.receive())
         except LineTooLongError as error:
             self._counters.add("line_too_long")
             with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -106,8 +112,10 @@ class MessageReader:
                 way at the end of the stream, so the end has to wait.
         """
         while True:
-            if (message := self._inbox.take()) is not None:
+            if (message := self._inbox.take(may_begin=not self._writer.is_behind)) is not None:
                 self._tell()
+                if isinstance(message, JSONRPCRequest):
+                    await self._paces.beginning.turn()
                 return SessionMessage(message, self._metadata)
             if not self._has_ended:
                 await self._wait_change()
@@ -135,6 +143,13 @@ class MessageReader:
             self._changed = anyio.Event()
         await self._changed.wait()
 
+    def _note_held(self) -> None:
+        self._share.hold(self._writer.unanswered.size)
+
+    def _note_fewer(self) -> None:
+        self._note_held()
+        self._tell()
+
     def _tell(self) -> None:
         self._changed.set()
 
@@ -158,11 +173,32 @@ class MessageReader:
     ) -> None:
         await self.aclose()
 
-    async def _parsed(self, line: bytes) -> JSONRPCMessage | None:
-        """Return the message of a line; None if there is none for us, and then its sender was told."""
-        async with self._lines.long_lines.turn(line):
+    async def _read_line(self, line: bytes) -> None:
+        weight = weight_of(line)
+        await self._paces.reading.turn()
+        async with self._lines.long_lines.room.turn(weight):
             content, problem = _content_of(line)
+            if problem is None and not self._may_open(weight):
+                await self._writer.refuse(INVALID_REQUEST, _LONG_OPENING, request_id=_request_id_of(content))
+            elif (message := await self._message_in(content, problem)) is not None:
+                if isinstance(message, JSONRPCRequest):
+                    self._opening_weight = None
+                self._inbox.add(message, weight)
+                self._note_held()
+                self._tell()
         self._lines.done()
+
+    def _may_open(self, weight: int) -> bool:
+        """Tell whether a message may be part of the opening: the SDK keeps that for as long as the connection lasts."""
+        if self._opening_weight is None:
+            return True
+        if self._opening_weight + weight > OWN_BYTES:
+            return False
+        self._opening_weight += weight
+        return True
+
+    async def _message_in(self, content: object, problem: str | None) -> JSONRPCMessage | None:
+        """Return the message of a line; None if there is none for us, and then its sender was told."""
         if problem is not None:
             self._counters.add("invalid_json")
             await self._writer.refuse(PARSE_ERROR, problem, request_id=_request_id_of(content))

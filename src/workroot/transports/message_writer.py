@@ -55,8 +55,14 @@ class MessageWriter:
         self._counters = counters if counters is not None else Counters()
         self._turn = anyio.Lock(fast_acquire=True)
         self._is_broken = self._gave_up = False
+        self._untaken = 0
         self._writing: anyio.CancelScope | None = None
         self.unanswered = UnansweredRequests()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the client takes what it is sent so slowly that no more should be made for it."""
+        return self._untaken > _PIECE_BYTES
 
     async def send(self, item: SessionMessage) -> None:
         """Write one message.
@@ -66,7 +72,12 @@ class MessageWriter:
         """
         try:
             for message in self._outgoing(item.message):
-                await self._write(_line_of(message))
+                line = _line_of(message)
+                self._untaken += len(line)
+                try:
+                    await self._write(line)
+                finally:
+                    self._untaken -= len(line)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             self.unanswered.forget()  # nobody is left to wait for the rest
             raise

@@ -33,6 +33,7 @@ from workroot.transports.accepting import AcceptLoop
 from workroot.transports.lines import LineReader, LineTooLongError, LongLines
 from workroot.transports.message_reader import MessageReader
 from workroot.transports.message_writer import MessageWriter
+from workroot.transports.pacing import Paces
 from workroot.transports.places import Places
 from workroot.transports.socket_hello import Hello, greeting, peer_of_hello
 
@@ -128,6 +129,7 @@ class UnixSocketTransport:
         self._counters = counters if counters is not None else Counters()
         self._places = Places(farewell=lambda problem: greeting(error=problem), counters=self._counters, limits=limits)
         self._long_lines = LongLines(seconds=limits.body_seconds)
+        self._paces = Paces()
         self._seldom = Seldom()
         self._init_options = server.create_initialization_options()
         self._writers: set[MessageWriter] = set()
@@ -190,6 +192,8 @@ class UnixSocketTransport:
         if not place.settle(is_control=hello.role == "control"):
             await self._say(stream, self._places.farewell)
             return
+        if hello.role == "mcp":
+            await self._paces.connecting.turn()  # beginning and end of a connection cost as much as some calls
         await self._say(stream, greeting(boot=self._boot, pid=os.getpid()))
         if hello.role == "control":
             await self._serve_control(stream, lines, place)
@@ -221,7 +225,7 @@ class UnixSocketTransport:
         peer = peer_of_hello(hello, self._owner)
         limits, counters = self._limits, self._counters
         writer = MessageWriter(stream, peer, self._boot, write_seconds=limits.write_seconds, counters=counters)
-        reader = MessageReader(lines, writer, peer, self._boot, limits=limits, counters=counters)
+        reader = MessageReader(lines, writer, peer, self._boot, paces=self._paces, limits=limits, counters=counters)
         logger.info("connection opened by %s, directory %s", _brief(peer), hello.directory)
         with ExitStack() as stack:
             stack.enter_context(self._needed())
@@ -236,6 +240,7 @@ class UnixSocketTransport:
                         await serve_dual_era_loop(
                             self._server, reader, writer, lifespan_state=None, init_options=self._init_options
                         )
+                    await self._paces.connecting.turn()
                     tasks.cancel_scope.cancel()
             finally:
                 self._writers.discard(writer)
