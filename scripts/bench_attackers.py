@@ -118,29 +118,45 @@ def send_garbage(target: Target) -> None:
             connection.sendall(_random.randbytes(20_000))
 
 
+def hello() -> bytes:
+    """Return the first line of a connector."""
+    fields = {"workroot": 1, "role": "mcp", "version": "1", "alias": os.urandom(16).hex(), "directory": "/"}
+    return json.dumps(fields).encode() + b"\n"
+
+
+def call(number: int) -> bytes:
+    """Return one call of a connector's client, as a line."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": {"name": "greedy", "version": "1"},
+    }
+    params = {"name": "list_projects", "arguments": {}, "_meta": meta}
+    return json.dumps({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}).encode() + b"\n"
+
+
+def keep_calls_in_flight(target: Target) -> None:
+    """Have as many calls in flight as there may be, on several connections, and read every answer."""
+    with ExitStack() as stack:
+        connections = [stack.enter_context(target.unix()) for _ in range(4)]
+        for connection in connections:
+            connection.sendall(hello() + b"".join(call(number) for number in range(64)))
+        number = 64
+        for _ in range(200):
+            readable, _, _ = select.select(connections, [], [], 0.5)
+            for connection in readable:
+                for _ in range(connection.recv(65536).count(b"\n")):
+                    connection.sendall(call(number))
+                    number += 1
+
+
 def never_read(target: Target) -> None:
     """Ask over and over on the socket, and read no answer."""
-    hello = {"workroot": 1, "role": "mcp", "version": "1", "alias": os.urandom(16).hex(), "directory": "/"}
-    call = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "tools/call",
-        "params": {
-            "name": "list_projects",
-            "arguments": {},
-            "_meta": {
-                "io.modelcontextprotocol/protocolVersion": MODERN,
-                "io.modelcontextprotocol/clientCapabilities": {},
-                "io.modelcontextprotocol/clientInfo": {"name": "greedy", "version": "1"},
-            },
-        },
-    }
     with target.unix() as connection:
-        connection.sendall(json.dumps(hello).encode() + b"\n")
+        connection.sendall(hello())
         connection.setblocking(False)
         for number in range(20_000):
-            call["id"] = number
-            line = json.dumps(call).encode() + b"\n"
+            line = call(number)
             while line:
                 _, writable, _ = select.select([], [connection], [], 0.5)
                 if not writable:
@@ -154,6 +170,7 @@ ATTACKS: dict[str, Callable[[Target], None]] = {
     "huge bodies": send_huge_bodies,
     "slow bodies": send_slow_bodies,
     "garbage": send_garbage,
+    "calls in flight": keep_calls_in_flight,
     "never reads": never_read,
 }
 

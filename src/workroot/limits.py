@@ -40,8 +40,8 @@ class Limits(BaseModel):
     max_connections: _Count = 512
     max_connections_per_user: _Count = 256
     max_requests_in_flight: _Count = 64
-    max_listens: _Count = 256
-    max_listens_per_client: _Count = 32
+    max_listens: _Count = 512
+    max_listens_per_client: _Count = 128
     max_http_sessions: _Count = 256
     http_session_idle_seconds: _Seconds = 600
     requests_per_second: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] = 200

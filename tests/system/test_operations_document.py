@@ -34,6 +34,7 @@ from workroot.storage.backup import KEPT_BACKUPS
 from workroot.transports import strict_json
 from workroot.transports.http_bodies import MAX_BODY_BYTES
 from workroot.transports.http_protocol import MAX_HEAD_BYTES
+from workroot.transports.message_room import OWN_BYTES
 
 PAGE = "docs/operations.md"
 README = "README.md"
@@ -79,6 +80,7 @@ def test_the_fixed_limits_are_those_of_the_code() -> None:
     assert MAX_BODY_BYTES == rendezvous.MAX_LINE_BYTES
     assert {row[0]: row[1] for row in rows("Limits", 2)} == {
         "a message, over the socket or HTTP": f"{MAX_BODY_BYTES // 1024 // 1024} MiB",
+        "the first request of a connection over the socket, with what it takes in memory": f"{OWN_BYTES // 1024} KiB",
         "arrays and objects in each other, in a message": f"{strict_json.MOST_DEPTH}",
         "keys in a message": f"{strict_json.MOST_KEYS:,}",
         "arrays and objects in a message": f"{strict_json.MOST_CONTAINERS:,}",
