@@ -18,8 +18,6 @@ from workroot.errors import ClosedSessionError, ExpiredSessionError, SessionErro
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    import anyio
-
     from workroot.core.projects import KnownProject
     from workroot.core.sessions import Owner, SessionContext
     from workroot.decisions import DecisionLog
@@ -41,7 +39,7 @@ class Control:
 
     Args:
         facts: what does not change while the daemon runs: paths, boot id, addresses.
-        stopping: set by the command `stop`.
+        stop: begins the end of the daemon, given why; called by the command `stop`.
         status: answers the command `status`; None: what this class knows by itself.
         back_up: copies the database, and returns where the copy is; None: there is no such command.
         metrics: gives their media type and text; None: there is no such command.
@@ -54,14 +52,14 @@ class Control:
         *,
         owner: Owner,
         facts: Mapping[str, Any],
-        stopping: anyio.Event,
+        stop: Callable[[str], object],
         connections: Callable[[], int],
         status: Callable[[], Awaitable[dict[str, Any]]] | None = None,
         back_up: Callable[[], Awaitable[dict[str, Any]]] | None = None,
         metrics: Callable[[], Awaitable[tuple[str, bytes]]] | None = None,
     ) -> None:
         self._sessions, self._decisions, self._owner = sessions, decisions, owner
-        self._facts, self._stopping, self._connections = facts, stopping, connections
+        self._facts, self._begin_end, self._connections = facts, stop, connections
         self._commands: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
             "status": status or self._status,
             "sessions": self._list_sessions,
@@ -156,7 +154,7 @@ class Control:
         return {"removed": list(await self._sessions.sweep())}
 
     async def _stop(self) -> dict[str, Any]:
-        self._stopping.set()
+        self._begin_end("asked by `workroot stop`, or for an upgrade")
         return {"stopping": True}
 
     def _session(self, session: SessionContext) -> dict[str, Any]:

@@ -17,8 +17,10 @@ Refusal: TypeAlias = Literal[
     "accept_failed",  # no descriptor was left for a connection
     "connection_limit",  # more connections than are allowed
     "foreign_user",  # a connection of another system user
-    "http_head",  # an HTTP request refused by its head: Host, Origin, token, path, media type, length
+    "http_head",  # an HTTP request with another head than is asked for: path, method, media type, length
+    "http_origin",  # an HTTP request of a web page or to another name: Host, Origin, Sec-Fetch-Site
     "http_slow",  # an HTTP head or body that took too long
+    "http_token",  # an HTTP request without a token that exists
     "invalid_json",  # a message that is not strict JSON
     "line_too_long",  # a message of more than 1 MiB
     "listen_limit",  # more listen streams than are allowed

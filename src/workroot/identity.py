@@ -136,7 +136,7 @@ class TokenFile:
         return self._load()
 
     def revoke(self, name: str) -> None:
-        """Forget a token: its bearer is refused from the next request on.
+        """Forget a token: its bearer is refused from the next request on, and hears no further event of a stream.
 
         Raises:
             TokenError: there is none of that name, or the file is unusable; nothing was written.

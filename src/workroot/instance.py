@@ -28,10 +28,15 @@ _CURE = "move it away, and start again"
 
 
 class Instance:
-    """The place of the one daemon, made by `hold_instance`."""
+    """The place of the one daemon, made by `hold_instance`.
 
-    def __init__(self, lock_path: str, descriptor: int) -> None:
-        self._path, self._descriptor = lock_path, descriptor
+    Attributes:
+        left_by: the process that held it before and did not leave in order, as far as the lock's file says; only to
+            be shown.
+    """
+
+    def __init__(self, lock_path: str, descriptor: int, left_by: int | None = None) -> None:
+        self._path, self._descriptor, self.left_by = lock_path, descriptor, left_by
 
     def is_kept(self) -> bool:
         """Tell whether the lock's file is still at its path: if not, another daemon can start beside this one."""
@@ -55,10 +60,11 @@ def hold_instance(lock_path: str, *, wait_seconds: float = 0.0) -> Iterator[Inst
     """
     descriptor = _open_lock(lock_path, time.monotonic() + wait_seconds)
     try:
+        left_by = _pid_in(descriptor)
         with suppress(OSError):  # a full disk is no reason not to serve
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield Instance(lock_path, descriptor)
+        yield Instance(lock_path, descriptor, left_by)
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
     finally:
@@ -91,11 +97,16 @@ def holder_pid(lock_path: str) -> int | None:
     except (OSError, RendezvousError):
         return None
     try:
+        return _pid_in(lock)
+    finally:
+        os.close(lock)
+
+
+def _pid_in(lock: int) -> int | None:
+    try:
         said = os.pread(lock, _LONGEST_PID, 0).strip()
     except OSError:
         return None
-    finally:
-        os.close(lock)
     return int(said) if said.isdigit() else None
 
 

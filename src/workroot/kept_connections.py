@@ -1,7 +1,8 @@
 """What conversations of the handshake era asked for, kept so that their clients need not ask again after a restart.
 
 Kept first and shown then, like sessions. Bounded: what is unused for 30 days goes, a connector that does not come
-back goes much earlier, and above the limits the longest unused conversation gives way.
+back goes much earlier, and above the limits the longest unused conversation gives way; one that a connection stands
+for only if there is no other.
 """
 
 from __future__ import annotations
@@ -54,11 +55,15 @@ class KeptConnections:
     Args:
         keep: keeps changes and then shows them; raises `StoreError` if it cannot.
         clock: the time.
+
+    Attributes:
+        is_live: tells whether a connection stands for a conversation now; set by whoever knows the connections.
     """
 
     def __init__(self, keep: _Keep, clock: Clock) -> None:
         self._keep, self._clock = keep, clock
-        self._kept: OrderedDict[_Name, KeptConnection] = OrderedDict()  # longest unused first
+        self.is_live: Callable[[Owner, Alias], bool] = lambda owner, alias: False
+        self._kept: OrderedDict[_Name, KeptConnection] = OrderedDict()  # longest unused first, as `_seen` has it
         self._seen: dict[_Name, float] = {}  # on the clock that no step of the wall clock moves
         self._away: dict[_Name, float] = {}
         self._ended: OrderedDict[_Name, EndedAlias] = OrderedDict()  # first ended first
@@ -94,7 +99,7 @@ class KeptConnections:
         """Keep that a conversation is used, once a day: most are over before, and leave nothing behind."""
         name = (owner, alias)
         if name in self._kept:
-            self._seen[name] = self._clock.awake()
+            self._see(name)
         if self._clock.wall() - self._last_use(owner, alias, begun_at) <= _USE_SECONDS or name in self._noting:
             return
         self._noting.add(name)
@@ -168,20 +173,17 @@ class KeptConnections:
 
             await self._keep(changes, show)
 
-    async def housekeep(self, is_live: Callable[[Owner, Alias], bool]) -> None:
+    async def housekeep(self) -> None:
         """Forget what nobody will come back to.
-
-        Args:
-            is_live: tells whether a connection stands for a conversation now.
 
         Raises:
             StoreUnavailableError: it stays until the next time.
         """
         now = self._clock.awake()
         gone: list[_Name] = []
-        for name, kept in self._kept.items():
-            if is_live(*name):
-                self._seen[name] = now
+        for name, kept in list(self._kept.items()):
+            if self.is_live(*name):
+                self._see(name)
                 self._away.pop(name, None)
             elif kept.is_resumable:
                 if now - self._seen[name] > EXPIRY_SECONDS:
@@ -222,17 +224,40 @@ class KeptConnections:
             await self._keep([*(ConnectionForgotten(*victim) for victim in victims), ConnectionSaved(after)], show)
 
     def _in_the_way_of(self, new: KeptConnection) -> list[_Name]:
-        """Return the longest unused conversations that have to give way."""
+        """Return the conversations that have to give way, those first that no connection stands for.
+
+        Whoever is passed over has been used now: the next look for room does not come by again.
+        """
         name = (new.owner, new.alias)
-        others = [each for each in self._kept if each != name]
         before = self._kept.get(name)
+        count = len(self._kept) + (before is None)
         total = self._subscriptions + len(new.subscriptions) - (len(before.subscriptions) if before else 0)
         victims: list[_Name] = []
-        while total > _MOST_SUBSCRIPTIONS_IN_ALL or len(others) - len(victims) >= _MOST_CONNECTIONS:
-            victim = others[len(victims)]
-            total -= len(self._kept[victim].subscriptions)
-            victims.append(victim)
+        live: list[_Name] = []
+
+        def is_room() -> bool:
+            return total <= _MOST_SUBSCRIPTIONS_IN_ALL and count - len(victims) <= _MOST_CONNECTIONS
+
+        for each, kept in self._kept.items():
+            if is_room():
+                break
+            if each == name:
+                continue
+            if self.is_live(*each):
+                live.append(each)
+            else:
+                victims.append(each)
+                total -= len(kept.subscriptions)
+        for each in live:
+            self._see(each)
+            if not is_room():
+                victims.append(each)
+                total -= len(self._kept[each].subscriptions)
         return victims
+
+    def _see(self, name: _Name) -> None:
+        self._seen[name] = self._clock.awake()
+        self._kept.move_to_end(name)
 
     def _last_use(self, owner: Owner, alias: Alias, begun_at: float) -> float:
         kept = self._kept.get((owner, alias))

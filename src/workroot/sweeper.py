@@ -37,6 +37,7 @@ class Sweeper:
         self._ledger, self._turns, self._clock = ledger, turns, clock
         self.idle_seconds, self.ended_seconds = idle_seconds, ended_seconds  # may be set later
         self._connected: Counter[tuple[Owner, Alias]] = Counter()
+        ledger.connections.is_live = self._is_live
 
     def is_connected(self, session: SessionContext) -> bool:
         """Tell whether a live connection stands for this session."""
@@ -76,7 +77,7 @@ class Sweeper:
     async def housekeep(self) -> None:
         """Sweep, and forget what ended long ago and who will not come back."""
         await self.sweep()
-        await self._ledger.connections.housekeep(self._is_live)
+        await self._ledger.connections.housekeep()
         await self._ledger.forget_ended(before=self._clock.wall() - self.ended_seconds)
 
     def _is_live(self, owner: Owner, alias: Alias) -> bool:

@@ -17,8 +17,9 @@ import pytest
 from fuse_mounts import mounted
 from patched_daemon import start_patched
 from real_daemon import DEADLINE_SECONDS, HANDSHAKE_VERSION, MODERN_META, WORKROOT, Home, Process, RawClient, open_home
+from service_manager import Activator
 
-from workroot import rendezvous
+from workroot import __version__, rendezvous
 from workroot.identity import TokenFile
 
 END_SECONDS = 5.0
@@ -145,6 +146,80 @@ async def test_open_streams_slow_bodies_and_clients_that_do_not_read_do_not_hold
                 pass  # it raises unless the stream ended cleanly
     assert "Traceback" not in home.log
     assert not Path(home.socket_path).exists()
+
+
+def messages(home: Home) -> list[str]:
+    return [json.loads(line)["message"] for line in home.log.splitlines()]
+
+
+@pytest.mark.parametrize(("way", "why"), [("SIGTERM", "received SIGTERM"), ("stop", "asked by `workroot stop`")])
+async def test_the_log_says_what_served_and_why_it_ended(home: Home, way: str, why: str) -> None:
+    daemon = home.start()
+    with watched(daemon.pid) as process:
+        await tell_to_stop(home, process, way)
+        assert process.wait_end(END_SECONDS)
+    assert daemon.wait(5) == 0
+
+    said = messages(home)
+    (served,) = [each for each in said if each.startswith(f"serving, pid {daemon.pid}")]
+    assert f"workroot {__version__}" in served
+    (asked,) = [each for each in said if each.startswith("going to stop: ")]
+    assert asked.startswith(f"going to stop: {why}")
+    assert said.index(asked) < said.index("stopping")
+
+
+def test_what_was_only_counted_is_said_before_the_last_word(home: Home) -> None:
+    daemon = start_patched(
+        home,
+        "import logging, workroot.daemon\n"
+        "async def repeat(*_):\n"
+        "    for number in range(100):\n"
+        "        logging.getLogger('workroot.x').info('number %d', number)\n"
+        "workroot.daemon._leave_when_idle = repeat",
+    )
+    home.wait_until(lambda: "number 19" in home.log, what="all are said")
+    assert home.run("stop").returncode == 0
+    assert daemon.wait(5) == 0
+
+    assert messages(home)[-2:] == ["and 80 more like it within 10 s: number 0", "stopped"]
+
+
+def test_the_next_daemon_says_that_the_one_before_did_not_end_in_order(home: Home) -> None:
+    home.start()
+    killed = home.kill_daemon()
+    for _ in range(2):
+        home.start()
+        assert home.run("stop").returncode == 0
+
+    assert [each for each in messages(home) if "did not end in order" in each] == [
+        f"the daemon before this one (pid {killed}) did not end in order"
+    ]
+
+
+async def test_no_client_is_let_in_once_the_end_has_begun() -> None:
+    """A service manager's socket goes on to listen: whoever comes now is for the next daemon."""
+    with open_home(WORKROOT_DRAIN_SECONDS="60") as home, Activator.at(home) as activator:
+        daemon = activator.start()
+        with watched(daemon.pid) as process, socket.socket(socket.AF_UNIX) as late:
+            async with home.open_raw_connector(home.repository("app"), "--no-spawn") as client:
+                await client.initialize(roots=True)
+                await client.send_call(1, "get_working_directory")
+                await client.receive()  # the question for our roots: the call is under way, and the daemon waits for it
+                process.signal(signal.SIGTERM)
+                await home.wait_until_async(lambda: '"stopping"' in home.log, what="it drains")
+
+                late.connect(home.socket_path)
+                late.sendall(rendezvous.hello_line(role="mcp", version="late"))
+
+                assert not process.wait_end(0.3), "the call may finish"
+                process.signal(signal.SIGTERM)
+                assert await anyio.to_thread.run_sync(process.wait_end, 2.0), home.log
+            activator.listening.settimeout(0.0)
+            waiting, _ = activator.listening.accept()
+            with waiting:
+                # The connector waits too by now, behind the one who came before the end was over.
+                assert json.loads(waiting.recv(4096))["version"] == "late"
+        assert daemon.wait(5) == 0
 
 
 @pytest.mark.parametrize("way", ["SIGTERM", "stop"])

@@ -114,6 +114,8 @@ def test_a_daemon_that_was_stopped_is_named_with_its_pid_and_its_cure_works(home
         found = one(document, "daemon.answer")
         assert found["state"] == "problem"
         assert f"kill -CONT {started.pid}" in found["cure"]
+        assert "(the daemon did not answer within 2 s)" in found["seen"]
+        assert "start one" not in found["seen"]
     finally:
         daemon.signal(signal.SIGCONT)
         daemon.close()

@@ -208,7 +208,8 @@ def test_health_needs_no_token_and_metrics_do() -> None:
 
         assert answer.headers["content-type"].startswith("text/plain; version=")
         assert samples_of(answer.text)["workroot_store_usable"] == 1
-        assert samples_of(answer.text)["workroot_refusals_total/http_head"] >= 1
+        assert samples_of(answer.text)["workroot_refusals_total/http_token"] == 1
+        assert samples_of(answer.text)["workroot_refusals_total/http_origin"] == 1
 
 
 def test_a_daemon_that_cannot_keep_anything_is_alive_and_not_ready() -> None:

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 import click
@@ -22,6 +23,7 @@ from real_daemon import ERAS, WORKROOT, Home, open_home
 from workroot import daemon, rendezvous
 from workroot.cli.exit_codes import ExitCode
 from workroot.cli.program import program
+from workroot.counters import Refusal
 from workroot.daemon.settings_reload import LIVE_SETTINGS, RESTART_SETTINGS
 from workroot.identity import TokenFile
 from workroot.limits import Limits
@@ -74,6 +76,10 @@ def test_default_and_variable_of_a_setting_are_its_own(row: tuple[str, ...], tmp
     )
     assert getattr(changed, name) != default
     assert len(row[3]) > 10
+
+
+def test_the_kinds_of_refusals_are_those_that_are_counted_in_their_order() -> None:
+    assert [code(row[0]) for row in rows("Limits", 3)] == list(get_args(Refusal))
 
 
 def test_the_fixed_limits_are_those_of_the_code() -> None:

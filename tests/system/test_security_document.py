@@ -97,7 +97,12 @@ SHOWN_BY = {
     "Over HTTP nobody is answered without a token": (
         "unit/test_identity.py::test_the_token_itself_is_not_kept",
         "unit/test_identity.py::test_what_is_nearly_a_token_is_nobodys",
+        "unit/test_identity.py::test_a_token_is_compared_in_constant_time_with_every_one_that_is_kept",
         "system/test_streamable_http.py::test_a_revoked_token_is_refused_at_the_next_request",
+        "system/test_streamable_http.py::"
+        "test_a_stream_of_the_handshake_era_ends_before_its_next_event_once_its_token_is_revoked",
+        "system/test_streamable_http.py::"
+        "test_a_stream_of_the_modern_era_ends_before_its_next_event_once_its_token_is_revoked",
         "system/test_observability.py::test_health_needs_no_token_and_metrics_do",
     ),
     "A session belongs to the user": (

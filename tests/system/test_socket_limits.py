@@ -148,6 +148,31 @@ async def test_of_600_clients_as_many_are_let_in_as_are_allowed_and_the_command_
             assert await is_served(newcomer, era)
 
 
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_process_that_takes_all_connections_keeps_no_other_client_out(era: str) -> None:
+    with a_daemon(WORKROOT_MAX_CONNECTIONS="20") as home:
+        async with AsyncExitStack() as stack:
+            taken = [await stack.enter_async_context(home.open_raw_socket(environment={})) for _ in range(20)]
+            listen = {"_meta": MODERN_META, "notifications": {"toolsListChanged": True}}
+            await taken[0].send(id=1, method="subscriptions/listen", params=listen)
+            assert (await taken[0].receive())["method"] == "notifications/subscriptions/acknowledged"
+            for number in range(5):
+                client = await stack.enter_async_context(home.open_raw_connector(home.repository(f"window-{number}")))
+                if era == LEGACY:
+                    await client.initialize()
+                with anyio.fail_after(DEADLINE_SECONDS):  # a connector has to start
+                    assert "result" in await client.call("call", "get_working_directory", meta=META[era])
+            async with await anyio.connect_unix(home.socket_path) as again:
+                await again.send(rendezvous.hello_line(role="mcp", version="1"))
+                assert b"too many connections" in await last_word(again)
+
+            for cut in taken[1:6]:
+                with anyio.fail_after(DEADLINE_SECONDS):
+                    await cut.wait_end()
+            assert await is_served(taken[0], MODERN)  # it listens
+            assert await is_served(taken[6], MODERN)
+
+
 async def test_a_full_daemon_can_be_stopped() -> None:
     with a_daemon(WORKROOT_MAX_CONNECTIONS="2") as home:
         async with a_neighbour(home, LEGACY), a_neighbour(home, MODERN):
@@ -251,7 +276,35 @@ async def test_long_lines_that_never_end_are_held_only_in_part_and_not_for_ever(
                 assert memory_of(pid) - before < MOST_GROWTH
                 tasks.cancel_scope.cancel()
 
-            assert "1 s to arrive" in refused["error"]["message"]
+            assert "while others wait" in refused["error"]["message"]
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("size", [70_000, MEBIBYTE - 1])
+async def test_a_long_call_is_answered_at_once_beside_long_lines_that_never_end(era: str, size: int) -> None:
+    with a_daemon() as home:
+        async with AsyncExitStack() as stack, a_neighbour(home, era) as neighbour:
+            assert await is_served(neighbour, era)
+            slow = [await stack.enter_async_context(a_neighbour(home, MODERN)) for _ in range(40)]
+            for client in slow:  # a conversation begins with something short
+                assert await is_served(client, MODERN)
+            async with anyio.create_task_group() as tasks:
+
+                async def stall(client: RawClient) -> None:
+                    with suppress(anyio.BrokenResourceError):
+                        await client.send_bytes(b"x" * size)
+
+                for client in slow:
+                    tasks.start_soon(stall, client)
+                await anyio.wait_all_tasks_blocked()
+                with anyio.fail_after(4):  # it takes about one
+                    answer = await neighbour.call(
+                        "long", "get_working_directory", meta=META[era], directory="/" + "x" * 300_000
+                    )
+                tasks.cancel_scope.cancel()
+
+            assert answer["id"] == "long"
+            assert await is_served(neighbour, era)
 
 
 # Requests in flight, and clients that do not read

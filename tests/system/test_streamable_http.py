@@ -88,6 +88,8 @@ class EchoServer:
         if params.name == "wait":
             self.entered.set()
             await self.release.wait()
+        if params.name == "tell":
+            await ctx.session.send_tool_list_changed()
         roots: list[str] = []
         capabilities = ctx.session.client_capabilities
         if ctx.protocol_version != MODERN and capabilities is not None and capabilities.roots is not None:
@@ -170,6 +172,13 @@ class Daemon:
         assert b"text/event-stream" in await stream.receive()
         return stream
 
+    def listening(self) -> str:
+        """Return a request for a stream of the modern era."""
+        params = {"notifications": {"toolsListChanged": True}, "_meta": MODERN_META}
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params})
+        modern = {"MCP_Protocol_Version": MODERN, "Mcp_Method": "subscriptions/listen"}
+        return self.head(Content_Length=str(len(body)), **modern) + body
+
     async def post(self, message: object, **headers: str | None) -> tuple[int, str]:
         body = json.dumps(message).encode()
         return await self.say(self.head(Content_Length=str(len(body)), Connection="close", **headers), body)
@@ -187,6 +196,7 @@ class Daemon:
 
 CALL_WHO = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "who", "arguments": {"name": "hand"}}}
 CALL_WAIT = CALL_WHO | {"params": {"name": "wait", "arguments": {}}}
+CALL_TELL = CALL_WHO | {"params": {"name": "tell", "arguments": {}}}
 MODERN_META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 
 
@@ -235,6 +245,14 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     yield started.result()
     over.set()
     await hosting
+
+
+async def until(stream: SocketStream, end: bytes) -> bytes:
+    """Return what comes on *stream*, up to the part that *end* is in."""
+    received = b""
+    while end not in received:
+        received += await stream.receive()
+    return received
 
 
 def free_port() -> int:
@@ -439,6 +457,43 @@ async def test_a_revoked_token_is_refused_at_the_next_request(daemon: Daemon) ->
     session_id = await daemon.initialize()
     daemon.tokens.revoke("test")
     assert (await daemon.post(CALL_WHO, Mcp_Session_Id=session_id))[0] == 401
+
+
+async def test_a_stream_of_the_handshake_era_ends_before_its_next_event_once_its_token_is_revoked(
+    daemon: Daemon,
+) -> None:
+    other = daemon.tokens.create("other")
+    session_id = await daemon.initialize()
+    standing = daemon.head("GET", Mcp_Session_Id=session_id, Content_Type=None)
+    with anyio.fail_after(5):
+        async with await daemon.opened(standing) as stream:
+            await daemon.post(CALL_TELL, Mcp_Session_Id=session_id, Authorization=f"Bearer {other}")
+            assert b"list_changed" in await until(stream, b"list_changed")
+
+            daemon.tokens.revoke("test")
+            told = await daemon.post(CALL_TELL, Mcp_Session_Id=session_id, Authorization=f"Bearer {other}")
+            assert told[0] == 200
+            assert await until(stream, b"0\r\n\r\n") == b"0\r\n\r\n"
+
+
+async def test_a_stream_of_the_modern_era_ends_before_its_next_event_once_its_token_is_revoked(
+    daemon: Daemon,
+) -> None:
+    other = daemon.tokens.create("other")
+    listening = daemon.listening()
+    with anyio.fail_after(5):
+        async with (
+            await daemon.opened(listening) as revoked,
+            await daemon.opened(listening.replace(daemon.token, other)) as kept,
+        ):
+            await daemon.echo.bus.publish(ToolsListChanged())
+            for stream in (revoked, kept):
+                assert b"list_changed" in await until(stream, b"list_changed")
+
+            daemon.tokens.revoke("test")
+            await daemon.echo.bus.publish(ToolsListChanged())
+            assert await until(revoked, b"0\r\n\r\n") == b"0\r\n\r\n"
+            assert b"list_changed" in await until(kept, b"list_changed")
 
 
 async def test_an_ended_session_does_not_come_back(daemon: Daemon) -> None:
@@ -689,6 +744,22 @@ async def test_garbage_ends_its_own_connection_only(daemon: Daemon) -> None:
             assert await daemon.who(client)
 
 
+async def test_the_log_says_once_what_was_refused_on_however_many_connections(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "workroot")
+    for _ in range(3):
+        await daemon.say("not HTTP at all\r\n\r\n")
+        await daemon.say(daemon.head(Authorization="Bearer wrt_wrong"))
+
+    told = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert [line.partition(":")[0] for line in told] == [
+        "refused an HTTP request with 400",
+        "refused an HTTP request with 401",
+    ]
+    assert "wrt_wrong" not in caplog.text
+
+
 async def test_hanging_up_in_the_middle_of_a_body_harms_nobody(daemon: Daemon) -> None:
     session_id = await daemon.initialize()
     async with await anyio.connect_tcp("127.0.0.1", daemon.port) as stream:
@@ -709,12 +780,8 @@ async def test_it_listens_on_loopback_and_leaves_signals_alone(tmp_path: Path) -
 async def test_an_end_completes_open_streams_and_is_quick(tmp_path: Path) -> None:
     async with running(tmp_path, drain_seconds=0.2) as daemon:
         standing = daemon.head("GET", Mcp_Session_Id=await daemon.initialize(), Content_Type=None)
-        params = {"notifications": {"toolsListChanged": True}, "_meta": MODERN_META}
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params})
-        modern = {"MCP_Protocol_Version": MODERN, "Mcp_Method": "subscriptions/listen"}
-        listening = daemon.head(Content_Length=str(len(body)), **modern) + body
         with anyio.fail_after(3):
-            async with await daemon.opened(standing) as one, await daemon.opened(listening) as other:
+            async with await daemon.opened(standing) as one, await daemon.opened(daemon.listening()) as other:
                 daemon.stop.cancel()
                 await daemon.stopped.wait()
                 for stream in (one, other):

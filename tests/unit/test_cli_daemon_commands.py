@@ -13,9 +13,10 @@ import pytest
 from fake_daemon import Answer, FakeDaemon, run_cli, short_directory
 
 from workroot import __version__, rendezvous
-from workroot.cli import daemon_commands
+from workroot.cli import daemon_commands, status_command
 from workroot.cli.exit_codes import ExitCode
 from workroot.cli.process_end import watch_process_end
+from workroot.cli.tables import local_time, shown_user
 
 STATUS = {
     "pid": 4711,
@@ -101,9 +102,30 @@ async def test_status_shows_how_the_daemon_is_on_one_screen(state: Path) -> None
         "7 directories, and 2 by looking at them\n",
         "well, 3.0 MB",
         "accept_failed 1, rate_limit 3",
-        r"odd \x1b[2J (5 times)",
+        r"  t  odd \x1b[2J (5 times)",
     ):
         assert fact in shown
+
+
+async def test_status_shows_all_times_as_the_clock_on_the_wall_and_counts_only_what_repeats(state: Path) -> None:
+    problem = {"time": "2026-07-28T09:00:00.123Z", "message": "odd", "count": 1}
+    async with daemon(state, status={**FULL_STATUS, "problems": [problem]}).running() as fake:
+        shown = (await fake.run("status")).stdout
+
+    assert f"(started {local_time(1785229200.0)})" in shown  # that is 2026-07-28T09:00:00Z
+    assert f"  {local_time(1785229200.0)}  odd\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("watched", "polled", "said"),
+    [(2, 0, "2 directories\n"), (1, 0, "1 directory\n"), (1, 3, "1 directory, and 3 by looking at them\n")],
+)
+async def test_status_leaves_out_directories_that_there_are_none_of(
+    state: Path, watched: int, polled: int, said: str
+) -> None:
+    watching = {"watched": watched, "polled": polled, "is_working": True, "last_failure": None}
+    async with daemon(state, status={**FULL_STATUS, "watching": watching}).running() as fake:
+        assert f"watching     {said}" in (await fake.run("status")).stdout
 
 
 @pytest.mark.parametrize(
@@ -129,7 +151,7 @@ async def test_status_as_json_is_what_the_daemon_said(state: Path) -> None:
     async with daemon(state, status=STATUS).running() as fake:
         result = await fake.run("status", "--json")
 
-    assert json.loads(result.stdout) == {"running": True, **STATUS}
+    assert json.loads(result.stdout) == {"running": True, "answers": True, **STATUS}
 
 
 async def test_status_says_when_the_daemon_is_another_version(state: Path) -> None:
@@ -137,6 +159,7 @@ async def test_status_says_when_the_daemon_is_another_version(state: Path) -> No
         result = await fake.run("status")
 
     assert "the daemon is version 99.0" in result.stderr
+    assert "workroot upgrade" in result.stderr
 
 
 async def test_status_bears_a_daemon_that_says_little(state: Path) -> None:
@@ -170,6 +193,38 @@ def test_a_stopped_daemon_is_one_json_document_too(state: Path) -> None:
 
     assert result.exit_code == ExitCode.NOT_RUNNING
     assert json.loads(result.stdout) == {"running": False, "socket": rendezvous.socket_path(str(state))}
+
+
+async def test_a_daemon_that_does_not_answer_runs_all_the_same(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_command, "_ANSWER_SECONDS", 0.05)
+    async with FakeDaemon(state, {"status": b'{"result":'}).running() as fake:
+        result = await fake.run("status", "--json")
+
+    document = json.loads(result.stdout)
+    assert result.exit_code == ExitCode.FAILED
+    assert (document["running"], document["answers"], document["error"]["code"]) == (True, False, "daemon_silent")
+    assert "did not answer within 0.05 s" in document["error"]["message"]
+    assert result.stderr == f"workroot: {document['error']['message']}\n"
+
+
+async def test_a_daemon_whose_answer_is_none_runs_all_the_same(state: Path) -> None:
+    async with daemon(state, status=b"garbage\n").running() as fake:
+        document = json.loads((await fake.run("status", "--json")).stdout)
+
+    assert (document["running"], document["answers"], document["error"]["code"]) == (True, False, "control")
+
+
+def test_that_no_daemon_runs_is_said_in_the_same_words_by_all(state: Path) -> None:
+    words = {run_cli(command, state=state).output.removeprefix("workroot: ") for command in ("status", "sessions")}
+
+    assert len(words) == 1
+
+
+def test_a_user_s_own_sessions_are_shown_as_theirs() -> None:
+    assert shown_user(f"uid:{os.geteuid()}") == "you"
+    assert shown_user(f"uid:{os.geteuid() + 1}") == f"uid:{os.geteuid() + 1}"
+    assert shown_user("user:ada") == "user:ada"
+    assert shown_user(None) is None
 
 
 def test_a_socket_that_a_dead_daemon_left_is_no_daemon(state: Path) -> None:
@@ -436,6 +491,40 @@ async def test_stop_does_not_wait_without_end(state: Path, process: Process, mon
     assert result.exit_code == ExitCode.FAILED
     assert json.loads(result.stdout)["stopped"] is False
     assert "still runs after 0.05 s" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_said"),
+    [
+        ({"stopping": True}, True),
+        (None, False),
+        (b"", False),
+        (b'{"error": {"code": "unknown_command", "message": "no"}}\n', False),
+    ],
+    ids=["agrees", "hangs up", "is silent", "refuses"],
+)
+async def test_connectors_are_told_that_no_daemon_is_wanted_only_if_it_agreed_to_stop(
+    state: Path, process: Process, monkeypatch: pytest.MonkeyPatch, answer: Answer, is_said: bool
+) -> None:
+    monkeypatch.setattr(daemon_commands, "_STOP_SECONDS", 0.3)
+
+    async with FakeDaemon(state, {"stop": answer}, hello=process.hello).running() as fake:
+        result = await fake.run("stop")
+
+    assert fake.asked
+    assert result.exit_code == ExitCode.FAILED
+    assert os.path.exists(rendezvous.stopped_path(str(state))) == is_said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the daemon's lock is looked at, which a fake has not")
+async def test_connectors_are_told_so_where_the_daemon_is_gone_before_it_answers(state: Path, process: Process) -> None:
+    fake = FakeDaemon(state, {"stop": None}, hello=process.hello, after={"stop": process.end})
+
+    async with fake.running():
+        result = await fake.run("stop")
+
+    assert result.exit_code == ExitCode.OK
+    assert os.path.exists(rendezvous.stopped_path(str(state)))
 
 
 def test_stop_without_a_daemon_has_nothing_to_do(state: Path) -> None:

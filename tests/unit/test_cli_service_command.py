@@ -250,20 +250,35 @@ def test_a_user_whose_manager_does_not_answer_is_told_what_to_run_later(linux: S
 
 
 @pytest.mark.parametrize("lacks", ["systemctl", "systemd"])
-@pytest.mark.parametrize("command", ["install", "status"])
-def test_a_system_without_systemd_says_what_to_do_instead(linux: System, lacks: str, command: str) -> None:
+def test_a_system_without_systemd_says_what_to_do_instead(linux: System, lacks: str) -> None:
     if lacks == "systemctl":
         (linux.top / "bin" / "systemctl").unlink()
     else:
         (linux.top / "booted").rmdir()
 
-    result = linux.run(command)
+    result = linux.run("install")
 
     assert result.exit_code == ExitCode.FAILED
     assert "None is needed" in result.stderr
     assert "wsl" not in result.stderr.lower()
     assert not linux.units.exists()
     assert linux.run("install", "--dry-run").exit_code == ExitCode.OK
+
+
+def test_status_of_a_system_without_systemd_is_that_there_is_no_service_and_none_is_needed(linux: System) -> None:
+    linux.run("install")
+    keys = json.loads(linux.run("status", "--json").stdout).keys()
+    (linux.top / "booted").rmdir()
+
+    result, as_json = linux.run("status"), linux.run("status", "--json")
+
+    assert (result.exit_code, as_json.exit_code) == (ExitCode.FAILED, ExitCode.FAILED)
+    assert result.stdout.startswith("not installed, and not possible here: ")
+    assert "None is needed" in result.stdout
+    assert result.stderr == ""
+    document = json.loads(as_json.stdout)
+    assert document.keys() == keys
+    assert (document["manager"], document["installed"]) == (None, False)
 
 
 def test_in_windows_the_way_to_systemd_is_named(linux: System) -> None:

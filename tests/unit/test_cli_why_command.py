@@ -262,6 +262,27 @@ async def test_decisions_are_shown_step_by_step_newest_last(state: Path) -> None
     ]
 
 
+async def test_a_decision_that_repeats_is_shown_once_with_its_count(state: Path) -> None:
+    again = [DECISION | {"at": 1785229200.0 + more} for more in (0, 60, 120)]
+    answer = {"decisions": [*again, REFUSED, DECISION, DECISION]}
+    async with FakeDaemon(state, {"decisions": answer}).running() as fake:
+        shown = (await fake.run("why", "--last", "6")).stdout
+        as_json = (await fake.run("why", "--last", "6", "--json")).stdout
+
+    first, last = local_time(1785229200.0), local_time(1785229320.0)
+    assert shown.splitlines()[:6] == [
+        f"{first}  codex, with get_working_directory",
+        "  session: none",
+        "  1. connector (CLAUDE_PROJECT_DIR): /code/shop -> decides",
+        "  => /code/shop",
+        f"  (the same 3 times, last at {last})",
+        "",
+    ]
+    assert shown.count("  => refused") == 1
+    assert shown.endswith(f"  => /code/shop\n  (the same twice, last at {first})\n")
+    assert json.loads(as_json) == answer
+
+
 async def test_a_session_is_shown_with_its_pin_and_its_decisions(state: Path) -> None:
     answer = {"session": SESSION, "ended": None, "decisions": [DECISION]}
     async with FakeDaemon(state, {"decisions": answer}).running() as fake:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -37,6 +39,41 @@ def test_a_choice_replaces_the_one_before_it_and_is_private(state: str) -> None:
     said = json.loads(Path(chosen_path(state)).read_text())
     assert said["python"] == sys.executable
     assert (Path(said["package"]) / "rendezvous.py").exists()
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_choice_that_cannot_be_written_leaves_the_one_before_it(
+    state: str, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    write(state, {"python": "/bin/sh", "package": state})
+    before = os.listdir(Path(chosen_path(state)).parent)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, failing, refuse)
+        with pytest.raises(OSError, match="No space left"):
+            choose_this(state)
+
+    assert serve_command(state)[0] == "/bin/sh"
+    assert os.listdir(Path(chosen_path(state)).parent) == before
+
+
+def test_a_disk_that_takes_nothing_leaves_the_choice_before(state: str) -> None:
+    write(state, {"python": "/bin/sh", "package": state})
+    program = (
+        "import resource, signal, sys\n"
+        "from workroot.connector.chosen import choose_this\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "choose_this(sys.argv[1])\n"
+    )
+
+    done = subprocess.run([sys.executable, "-I", "-c", program, state], capture_output=True, text=True, check=False)
+
+    assert "File too large" in done.stderr
+    assert serve_command(state)[0] == "/bin/sh"
 
 
 def test_another_installation_that_is_there_is_started(state: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,8 +15,11 @@ from workroot.core.sessions import Owner
 from workroot.counters import Counters
 from workroot.errors import TokenError
 from workroot.limits import DEFAULT_LIMITS, Limits
+from workroot.logs.loop_errors import Seldom
 from workroot.transports import http_bodies, message_room
 from workroot.transports.http_guard import MAX_BODY_BYTES, OWNER_KEY, HttpGuard, Page
+from workroot.transports.http_in_flight import HttpInFlight
+from workroot.transports.http_refusal import RefusalLog
 
 ADA = Owner("user:ada")
 GOOD = {
@@ -86,6 +90,7 @@ async def ask(
     chunks: tuple[bytes, ...] = (b"{}",),
     hangs_up: bool = False,
     belongs_to: Callable[[Scope, Owner], bool] = lambda scope, owner: True,
+    log: RefusalLog | None = None,
 ) -> Outcome:
     outcome = Outcome(Application())
     last = {"type": "http.disconnect"} if hangs_up else {"type": "http.request", "body": b"", "more_body": False}
@@ -100,7 +105,13 @@ async def ask(
 
     scope = {"type": "http", "method": method, "path": unquote(path.decode()), "raw_path": path, "headers": headers}
     guard = HttpGuard(
-        outcome.app, port=7668, owner_of=owner_of, belongs_to=belongs_to, pages=PAGES, counters=outcome.counters
+        outcome.app,
+        port=7668,
+        owner_of=owner_of,
+        belongs_to=belongs_to,
+        pages=PAGES,
+        counters=outcome.counters,
+        log=log,
     )
     await guard(scope, receive, send)
     return outcome
@@ -181,6 +192,10 @@ REFUSED: dict[str, tuple[int, Headers]] = {
 }
 
 
+KINDS = {421: "http_origin", 403: "http_origin", 401: "http_token", 503: "http_token"}
+"""What a refusal is counted as, if not as `http_head`."""
+
+
 @pytest.mark.parametrize(("status", "headers"), REFUSED.values(), ids=REFUSED.keys())
 async def test_anything_else_is_refused_before_its_body_is_read(status: int, headers: Headers) -> None:
     outcome = await ask(headers)
@@ -191,7 +206,7 @@ async def test_anything_else_is_refused_before_its_body_is_read(status: int, hea
     assert outcome.headers[b"connection"] == b"close"
     assert outcome.message
     assert "evil" not in outcome.message
-    assert outcome.counters.counts() == {"http_head": 1}
+    assert outcome.counters.counts() == {KINDS.get(status, "http_head"): 1}
     assert "/home/ada" not in outcome.message
     assert not any(name.startswith(b"access-control-") for name in outcome.headers)
 
@@ -382,6 +397,130 @@ async def test_a_user_with_too_many_connections_is_told_so() -> None:
     assert "256 connections" in outcome.message
 
 
+# What the log says
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO]
+
+
+async def test_each_reason_of_a_refusal_is_logged_at_once_and_then_every_ten_seconds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    now = 0.0
+    log = RefusalLog(Seldom(clock=lambda: now))
+    wrong_token, wrong_host = REFUSED["wrong token"][1], REFUSED["evil host"][1]
+
+    for headers in (wrong_token, wrong_token, wrong_host, wrong_token):
+        await ask(headers, log=log)
+    assert [line.partition(":")[0] for line in told(caplog)] == [
+        "refused an HTTP request with 401",
+        "refused an HTTP request with 421",
+    ]
+    now = 10.0
+    await ask(wrong_token, log=log)
+    assert "Authorization: Bearer TOKEN" in told(caplog)[-1]
+    assert told(caplog)[-1].endswith("; 2 more since the last such line")
+
+
+async def test_bodies_that_are_broken_in_many_ways_are_one_reason(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log = RefusalLog(Seldom(clock=lambda: 0.0))
+    for body in (b"{", b'{"a": NaN}', b'{"a": 1, "a": 2}'):
+        await ask(raw(GOOD), chunks=(body,), log=log)
+
+    (line,) = told(caplog)
+    assert line.startswith("refused an HTTP request with 400: this is not strict JSON: ")
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_nothing_that_was_sent_is_in_the_log(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    secret = "wrt_secret"
+    headers = [(key, value.replace(b"bad", secret.encode())) for key, value in REFUSED[name][1]]
+    await ask([*headers, (b"x-other", secret.encode())])
+
+    assert any(line.startswith("refused an HTTP request with ") for line in told(caplog))
+    assert not any(secret in line or "evil" in line for line in told(caplog))
+
+
+# Streams
+
+
+async def streamed(
+    owner_of: Callable[[str], Owner | None], *, content_type: bytes = b"text/event-stream", ends: bool = False
+) -> list[Message]:
+    """Return what goes out of a response of three parts, the last of which *ends* it or is followed by silence."""
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type)]})
+        for part in (b"one", b"two", b"three"):
+            await send({"type": "http.response.body", "body": part, "more_body": not (ends and part == b"three")})
+        if not ends:
+            assert await receive() == {"type": "http.disconnect"}
+
+    async def receive() -> Message:
+        if receive_once:
+            return receive_once.pop()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    receive_once: list[Message] = [{"type": "http.request", "body": b"{}", "more_body": False}]
+    in_flight = HttpInFlight(HttpGuard(app, port=7668, owner_of=owner_of))
+    scope = {"type": "http", "method": "POST", "path": "/mcp", "raw_path": b"/mcp", "headers": raw(GOOD)}
+    with anyio.fail_after(5):
+        await in_flight(scope, receive, send)
+    return sent
+
+
+def until_asked(times: int, answer: Owner | Exception | None) -> Callable[[str], Owner | None]:
+    """Return an `owner_of` that answers as ever for so many times, and then gives *answer*."""
+    asked = 0
+
+    def changing(token: str) -> Owner | None:
+        nonlocal asked
+        asked += 1
+        if asked <= times:
+            return owner_of(token)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return changing
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("answer", [None, Owner("user:bob"), TokenError("the file is gone")])
+async def test_a_stream_is_completed_in_place_of_its_next_event_once_its_token_is_not_its_owners(
+    answer: Owner | Exception | None, ends: bool
+) -> None:
+    sent = await streamed(until_asked(2, answer), ends=ends)
+
+    assert [message.get("body") for message in sent] == [None, b"one", b""]
+    assert not sent[-1].get("more_body", False)
+
+
+async def test_a_stream_that_ended_does_not_go_on_when_its_token_is_back() -> None:
+    answers = [ADA, ADA, None]  # at the head, the first event and the second
+    sent = await streamed(lambda _: answers.pop(0) if answers else ADA, ends=True)
+    assert [message.get("body") for message in sent] == [None, b"one", b""]
+
+
+async def test_a_stream_whose_token_stays_is_sent_whole() -> None:
+    assert [message.get("body") for message in await streamed(owner_of, ends=True)] == [None, b"one", b"two", b"three"]
+
+
+async def test_an_answer_that_is_no_stream_is_sent_whole_whatever_becomes_of_its_token() -> None:
+    sent = await streamed(until_asked(1, None), content_type=b"application/json", ends=True)
+    assert [message.get("body") for message in sent] == [None, b"one", b"two", b"three"]
+
+
 # Pages
 
 
@@ -428,3 +567,23 @@ async def test_a_page_is_only_looked_at(method: str) -> None:
 @pytest.mark.parametrize("path", [b"/healthz/", b"/%68ealthz", b"//healthz"])
 async def test_a_page_has_one_spelling(path: bytes) -> None:
     assert (await ask(raw(GOOD), method="GET", path=path)).status == 404
+
+
+async def test_a_heavy_message_waits_for_room_only_so_long() -> None:
+    room, counters = message_room.MessageRoom(100, seconds=0.01), Counters()
+    bodies = http_bodies.HttpBodies(DEFAULT_LIMITS, counters, arrived=room)
+    heavy = b'{"a":[' + b"0," * 1000 + b"0]}"
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": heavy, "more_body": False}
+
+    with room.share() as others, anyio.fail_after(5):
+        others.hold(message_room.OWN_BYTES + 100)
+        async with bodies.read(receive, is_message=True) as found:
+            assert isinstance(found, Refusal)
+            assert found.status == 503
+        others.hold(0)
+        async with bodies.read(receive, is_message=True) as found:
+            assert found == heavy
+
+    assert counters.counts() == {"http_slow": 1}

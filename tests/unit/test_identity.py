@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import errno
+import hmac
 import json
 import os
 import stat
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from workroot import identity
 from workroot.core.sessions import DEFAULT_SANDBOX, Owner
 from workroot.errors import TokenError
 from workroot.identity import TokenFile, os_owner
@@ -67,6 +70,24 @@ def test_what_is_nearly_a_token_is_nobodys(tokens: TokenFile, change: object) ->
     token = tokens.create("one")
     assert callable(change)
     assert tokens.owner_of(change(token)) is None
+
+
+def test_a_token_is_compared_in_constant_time_with_every_one_that_is_kept(
+    tokens: TokenFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *_ = [tokens.create(name) for name in ("first", "second", "third")]
+    kept = [token.sha256 for token in tokens.list()]
+    compared: list[str] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append(one)
+        return hmac.compare_digest(one, other)
+
+    monkeypatch.setattr(identity, "hmac", SimpleNamespace(compare_digest=compare))
+    for token in (first, "wrt_wrong"):  # a right one is no reason to stop early
+        compared.clear()
+        tokens.owner_of(token)
+        assert compared == kept
 
 
 def test_the_token_itself_is_not_kept(tokens: TokenFile, path: Path) -> None:

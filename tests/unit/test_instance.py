@@ -49,6 +49,27 @@ def test_the_place_is_free_again_after_leaving(lock_path: str) -> None:
     assert os.path.exists(lock_path)
 
 
+def test_of_a_holder_that_left_in_order_nothing_is_said(lock_path: str) -> None:
+    with hold_instance(lock_path) as first:
+        pass
+    with hold_instance(lock_path) as second:
+        pass
+
+    assert (first.left_by, second.left_by) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "left_by"), [(b"4711\n", 4711), (b"", None), (b"odd", None), (b"9" * 100, int("9" * 20))]
+)
+def test_whoever_left_without_order_is_known_to_the_next(lock_path: str, said: bytes, left_by: int | None) -> None:
+    with open(lock_path, "wb") as lock:
+        lock.write(said)
+
+    with hold_instance(lock_path) as instance:
+        assert instance.left_by == left_by
+        assert holder_pid(lock_path) == os.getpid()
+
+
 def test_the_place_is_free_again_when_its_holder_dies(lock_path: str) -> None:
     reading, writing = os.pipe()
     child = os.fork()

@@ -12,6 +12,8 @@ from workroot.errors import StoreUnavailableError
 from workroot.kept_connections import EXPIRY_SECONDS, MOST_SUBSCRIPTIONS, KeptConnections, keep_nowhere
 from workroot.session_ledger import SessionLedger
 from workroot.storage.memory import MemoryStore
+from workroot.sweeper import Sweeper
+from workroot.turns import Turns
 
 ADA, EVE = Owner("uid:1000"), Owner("uid:1001")
 CONN, OTHER = Alias("conn"), Alias("other")
@@ -30,10 +32,8 @@ class World:
         """Return what another daemon knows."""
         ledger = SessionLedger(self.store, self.clock)
         await ledger.load()
+        ledger.connections.is_live = lambda _, alias: alias in self.live
         return ledger.connections
-
-    async def sweep(self, kept: KeptConnections) -> None:
-        await kept.housekeep(lambda _, alias: alias in self.live)
 
 
 @pytest.fixture
@@ -120,6 +120,91 @@ async def test_above_the_limits_the_longest_unused_conversation_gives_way(
         assert [alias for alias in ("one", "two", "three") if daemon.get(ADA, Alias(alias))] == ["one", "three"]
 
 
+async def subscribe_each(kept: KeptConnections, *aliases: str) -> None:
+    for alias in aliases:
+        await kept.subscribe(ADA, Alias(alias), PROJECTS, is_resumable=True)
+
+
+def known(kept: KeptConnections, *aliases: str) -> list[str]:
+    return [alias for alias in aliases if kept.get(ADA, Alias(alias))]
+
+
+@pytest.mark.parametrize("limit", ["_MOST_CONNECTIONS", "_MOST_SUBSCRIPTIONS_IN_ALL"])
+async def test_a_conversation_in_use_does_not_give_way_to_one_that_is_not(
+    world: World, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(kept_connections, limit, 3)
+    kept, begun_at = await world.daemon(), world.clock.wall()
+    await subscribe_each(kept, "used", "left", "left too")
+    for _ in range(16 * 60):
+        world.clock.advance(60)
+        await kept.note_use(ADA, Alias("used"), begun_at=begun_at)
+
+    await subscribe_each(kept, "new", "newer")
+
+    assert known(kept, "used", "left", "left too", "new", "newer") == ["used", "new", "newer"]
+
+
+@pytest.mark.parametrize("limit", ["_MOST_CONNECTIONS", "_MOST_SUBSCRIPTIONS_IN_ALL"])
+async def test_a_live_conversation_gives_way_only_if_there_is_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(kept_connections, limit, 3)
+    kept = await world.daemon()
+    world.live = {Alias("live"), Alias("live too"), Alias("new")}
+    await subscribe_each(kept, "live", "live too", "left", "new")
+    assert known(kept, "live", "live too", "left", "new") == ["live", "live too", "new"]
+
+    await subscribe_each(kept, "newer")
+
+    assert len(kept) == 3
+    assert known(kept, "new", "newer") == ["new", "newer"]
+
+
+async def test_a_live_conversation_is_one_that_the_sweeper_knows_a_connection_of(world: World) -> None:
+    ledger = SessionLedger(world.store, world.clock)
+    sweeper = Sweeper(ledger, Turns(), world.clock, idle_seconds=DAY, ended_seconds=DAY)
+
+    with sweeper.connected(ADA, CONN):
+        assert ledger.connections.is_live(ADA, CONN)
+        assert not ledger.connections.is_live(ADA, OTHER)
+    assert not ledger.connections.is_live(ADA, CONN)
+
+
+async def test_a_conversation_that_was_live_at_a_sweep_was_used_then(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_connections, "_MOST_CONNECTIONS", 2)
+    kept = await world.daemon()
+    await subscribe_each(kept, "one", "two")
+    world.live = {Alias("one")}
+    await kept.housekeep()
+    world.live.clear()
+
+    await subscribe_each(kept, "three")
+
+    assert known(kept, "one", "two", "three") == ["one", "three"]
+
+
+async def test_room_for_one_more_is_made_without_looking_at_all_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_connections, "_MOST_CONNECTIONS", 100)
+    kept, looked_at = await world.daemon(), []
+    names = [str(number) for number in range(100)]
+    await subscribe_each(kept, *names)
+
+    def is_live(_: Owner, alias: Alias) -> bool:
+        looked_at.append(alias)
+        return int(alias) < 50
+
+    kept.is_live = is_live
+    await subscribe_each(kept, "100", "101", "102")
+
+    assert len(looked_at) == 50 + 3
+    assert known(kept, "49", "50", "51", "52", "53") == ["49", "53"]
+
+
 async def test_an_ended_conversation_stays_ended_and_keeps_nothing(world: World) -> None:
     kept, now = await world.daemon(), world.clock.wall()
     await kept.subscribe(ADA, CONN, PROJECTS, is_resumable=True)
@@ -162,7 +247,7 @@ async def test_an_end_is_forgotten_when_the_conversation_would_be_over_anyway(wo
     await kept.end(ADA, CONN)
     world.clock.advance(EXPIRY_SECONDS + 1)
 
-    await world.sweep(kept)
+    await kept.housekeep()
 
     assert (await world.memory.load()).ended_aliases == ()
     assert kept.is_over(ADA, CONN, begun_at=begun_at)
@@ -183,7 +268,7 @@ async def test_a_conversation_in_use_goes_on_for_ever_at_one_commit_a_day(world:
     for _ in range(80 * 2):
         world.clock.advance(DAY / 2)
         await kept.note_use(ADA, CONN, begun_at=begun_at)
-        await world.sweep(kept)
+        await kept.housekeep()
 
     assert not (await world.daemon()).is_over(ADA, CONN, begun_at=begun_at)
     assert 50 <= len(world.store.commits) <= 80
@@ -235,13 +320,13 @@ async def test_a_connector_that_does_not_come_back_is_forgotten_at_a_later_sweep
     world.live.add(CONN)
     for _ in range(3):
         world.clock.advance(DAY)
-        await world.sweep(kept)
+        await kept.housekeep()
     world.live.clear()
-    await world.sweep(kept)
+    await kept.housekeep()
     assert len(kept) == 2  # it may only have lost its connection
 
     world.clock.advance(60)
-    await world.sweep(kept)
+    await kept.housekeep()
 
     for daemon in (kept, await world.daemon()):
         assert (daemon.get(ADA, CONN), subscriptions(daemon, OTHER)) == (None, {PROJECTS})
@@ -253,7 +338,7 @@ async def test_a_connector_that_came_back_between_two_sweeps_is_not_forgotten(wo
     for lives in (set(), {CONN}, set()):
         world.live = lives
         world.clock.advance(100)
-        await world.sweep(kept)
+        await kept.housekeep()
 
     assert subscriptions(kept) == {PROJECTS}
 
@@ -264,7 +349,7 @@ async def test_a_connector_is_given_time_to_come_back_to_another_daemon(world: W
     world.clock.advance(DAY)
     after = await world.daemon()
 
-    await world.sweep(after)
+    await after.housekeep()
 
     assert subscriptions(after) == {PROJECTS}
 
@@ -275,14 +360,14 @@ async def test_what_a_conversation_asked_for_goes_after_thirty_days_without_use(
     world.clock.advance(20 * DAY)
     after = await world.daemon()
     world.live.add(CONN)
-    await world.sweep(after)
+    await after.housekeep()
     world.live.clear()
     world.clock.advance(30 * DAY)
-    await world.sweep(after)
+    await after.housekeep()
     assert subscriptions(after) == {PROJECTS}
 
     world.clock.advance(1)
-    await world.sweep(after)
+    await after.housekeep()
 
     assert after.get(ADA, CONN) is None
 
@@ -292,7 +377,7 @@ async def test_a_step_of_the_wall_clock_forgets_nothing_that_was_asked_for(world
     await kept.subscribe(ADA, CONN, PROJECTS, is_resumable=True)
     world.clock.jump_wall_to(world.clock.wall() + 3650 * DAY)
 
-    await world.sweep(kept)
+    await kept.housekeep()
 
     assert subscriptions(kept) == {PROJECTS}
 

@@ -218,7 +218,7 @@ def test_what_repeats_is_counted_and_said_by_the_next_record_after_its_time() ->
     written.seconds = WINDOW_SECONDS
     written.handler.handle(record("something else"))
 
-    assert written.messages[PER_WINDOW:] == ["and 4,312 more like it within 10 s: client %d left", "something else"]
+    assert written.messages[PER_WINDOW:] == ["and 4,312 more like it within 10 s: client 0 left", "something else"]
 
 
 def test_no_part_of_a_handle_is_in_what_was_folded() -> None:
@@ -230,6 +230,29 @@ def test_no_part_of_a_handle_is_in_what_was_folded() -> None:
 
     assert "1 more like it" in written.messages[-1]
     assert not [message for message in written.messages if "7Hq2kQ9-vX" in message]
+
+
+def test_what_is_shown_of_the_first_is_short_and_keeps_its_secrets() -> None:
+    written = Written()
+    for _ in range(PER_WINDOW + 1):
+        written.handler.handle(record("seen: %s %s", "wr_7Hq2kQ9-vXzLw_3bNf5TgYcD", "100%s\n" * 1_000))
+
+    written.handler.close()
+
+    said = written.messages[-1]
+    assert said.startswith(r"and 1 more like it within 10 s: seen: wr_7Hq2kQ9-... 100%s\n100%s")
+    assert len(said) < 350
+
+
+def test_what_was_folded_can_be_said_before_the_last_word(tmp_path: Path) -> None:
+    with open_log(tmp_path / "d.log") as log:
+        for number in range(PER_WINDOW + 2):
+            ours.info("client %d left", number)
+        log.say_folded()
+        ours.info("stopped")
+
+    said = [found["message"] for found in records_of(tmp_path / "d.log")]
+    assert said[PER_WINDOW:] == ["and 2 more like it within 10 s: client 0 left", "stopped"]
 
 
 def test_what_repeats_is_written_again_after_its_time() -> None:

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from workroot.transports.message_room import OWN_BYTES, MessageRoom, weight_of
+from workroot.transports.message_room import OWN_BYTES, MessageRoom, NoRoomError, weight_of
 
 HEAVY = OWN_BYTES + 1
 
@@ -92,3 +92,34 @@ async def test_a_heavy_message_is_not_read_while_the_room_is_full_and_what_was_t
                 tasks.start_soon(read)
                 await anyio.wait_all_tasks_blocked()
                 assert room.is_full
+
+
+async def test_a_heavy_message_waits_for_room_so_long_and_no_longer() -> None:
+    room = MessageRoom(most_bytes=1, seconds=0.01)
+    with anyio.fail_after(5), room.share() as share:
+        share.hold(HEAVY)
+        with pytest.raises(NoRoomError, match="send it again"):
+            async with room.turn(HEAVY):
+                raise AssertionError
+        share.hold(0)
+        async with room.turn(HEAVY):  # nothing is held of the one that gave up
+            pass
+
+
+async def test_a_heavy_message_that_is_read_for_long_does_not_hold_up_another_without_an_end() -> None:
+    room = MessageRoom(seconds=0.01)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+
+            async def read() -> None:
+                async with room.turn(HEAVY):
+                    await anyio.sleep_forever()
+
+            tasks.start_soon(read)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(NoRoomError):
+                async with room.turn(HEAVY):
+                    raise AssertionError
+            tasks.cancel_scope.cancel()
+        async with room.turn(HEAVY):
+            pass

@@ -14,7 +14,7 @@ from workroot.cli.answers import Row, number, open_daemon, rows, text, texts
 from workroot.cli.exit_codes import ExitCode
 from workroot.cli.output import json_option, print_error, print_json, print_line, print_note
 from workroot.cli.process_end import watch_process_end
-from workroot.cli.tables import ago, print_table, short_session
+from workroot.cli.tables import ago, print_table, short_session, shown_user
 from workroot.errors import DaemonSilentError, DaemonUnavailableError
 from workroot.instance import holder_pid
 
@@ -85,7 +85,7 @@ def sessions(as_json: bool) -> None:
         [
             (
                 short_session(text(session, "session_id")),
-                text(session, "principal"),
+                shown_user(text(session, "principal")),
                 text(session, "working_directory"),
                 _project_name(session, names),
                 ago(number(session, "last_used"), now),
@@ -171,17 +171,29 @@ def _ask_to_stop(lock_path: str, deadline: float) -> tuple[int | None, bool]:
     with open_daemon(answer_seconds=max(_LEAST_SECONDS, deadline - time.monotonic()), wake=False) as daemon:
         pid = daemon.daemon.get("pid")
         pid = pid if isinstance(pid, int) else None
+        has_agreed = False
         with watch_process_end(pid, lock_path) as wait_end:
             _say_stopped()
-            with suppress(DaemonUnavailableError):  # it may be gone before its answer is out
-                daemon.ask("stop")
-            return pid, wait_end(deadline)
+            try:
+                with suppress(DaemonUnavailableError):  # it may be gone before its answer is out
+                    daemon.ask("stop")
+                    has_agreed = True
+                return pid, wait_end(deadline)
+            finally:
+                if not (has_agreed or wait_end(time.monotonic())):
+                    _unsay_stopped()
 
 
 def _say_stopped() -> None:
     """Tell the connectors that no daemon is wanted, before they lose this one."""
     with suppress(OSError):
         os.close(os.open(rendezvous.stopped_path(rendezvous.state_directory()), os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+def _unsay_stopped() -> None:
+    """Take it back: the daemon goes on, and if it crashes one day that is nobody's wish."""
+    with suppress(OSError):
+        os.unlink(rendezvous.stopped_path(rendezvous.state_directory()))
 
 
 def _wait_a_moment() -> None:

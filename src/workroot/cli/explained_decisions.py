@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from workroot.cli.answers import number, row, rows, text, texts
@@ -46,12 +48,17 @@ def print_session(answer: Row) -> None:
 
 
 def _print(decisions: list[Row]) -> None:
-    for position, decision in enumerate(decisions):
+    """Print decisions, equal neighbours once: a client that asks again and again would hide all else."""
+    told = [(_asked(decision), *_explanation(decision)) for decision in decisions]
+    for position, (said, run) in enumerate(groupby(zip(told, decisions, strict=True), key=itemgetter(0))):
+        at = [local_time(number(decision, "at")) or "at some time" for _, decision in run]
         if position:
             print_line()
-        print_line(f"{local_time(number(decision, 'at')) or 'at some time'}  {_asked(decision)}")
-        for line in _explanation(decision):
+        print_line(f"{at[0]}  {said[0]}")
+        for line in said[1:]:
             print_line(f"  {line}")
+        if len(at) > 1:
+            print_line(f"  (the same {'twice' if len(at) == 2 else f'{len(at)} times'}, last at {at[-1]})")
 
 
 def _asked(decision: Row) -> str:

@@ -50,11 +50,15 @@ def print_note(text: str) -> None:
     click.echo(escaped(text), err=True)
 
 
-def print_error(context: click.Context, error: WorkrootError) -> None:
-    """Say what failed: a line on standard error, and with `--json` a document on standard output."""
+def print_error(context: click.Context, error: WorkrootError, **known: object) -> None:
+    """Say what failed: a line on standard error, and with `--json` a document on standard output.
+
+    Args:
+        known: what the command knows all the same; the document begins with it.
+    """
     if context.meta.get(_JSON):
         code = error.daemon_code if isinstance(error, ControlError) else error.code
-        print_json({"error": {"code": code, "message": str(error)}})
+        print_json({**known, "error": {"code": code, "message": str(error)}})
     print_note(f"workroot: {error}")
 
 

@@ -10,7 +10,7 @@ import click
 
 from workroot.cli.exit_codes import ExitCode
 from workroot.cli.output import json_option, print_json, print_line, print_note
-from workroot.cli.service_text import advice_on, notes_on, refuse_others, say_later, show_plan
+from workroot.cli.service_text import advice_on, notes_on, refuse_others, say_impossible, say_later, show_plan
 from workroot.cli.tables import print_facts
 
 if TYPE_CHECKING:
@@ -150,12 +150,17 @@ def status(context: click.Context, as_json: bool) -> None:
     """Show whether the service is installed, and whether it is well.
 
     Exits 1 if its units are not those of this installation, if it is not enabled or not active, or if
-    this system has no service manager.
+    this system has no service manager; a service is never needed.
     """
+    from workroot.errors import ServiceError
     from workroot.service.managers import find_manager
     from workroot.service.unit_files import FileState, look
 
-    manager = find_manager(_host(context))
+    try:
+        manager = find_manager(_host(context))
+    except ServiceError:
+        say_impossible(as_json=as_json)
+        context.exit(ExitCode.FAILED)
     files = [(file.path, look(file).state) for file in manager.files(_installation(context))]
     state = manager.state() if manager.is_reachable() else None
     is_installed = all(found is not FileState.ABSENT for _, found in files)

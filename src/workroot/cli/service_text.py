@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from workroot.service.managers import Command, ServiceManager
     from workroot.service.unit_files import FileState, FoundFile, UnitFile
 
-__all__ = ["advice_on", "notes_on", "refuse_others", "say_later", "show_plan"]
+__all__ = ["advice_on", "notes_on", "refuse_others", "say_impossible", "say_later", "show_plan"]
 
 
 def show_plan(manager: ServiceManager, installation: Installation, *, at_login: bool, as_json: bool) -> None:
@@ -54,6 +54,19 @@ def refuse_others(found: Iterable[tuple[UnitFile, FoundFile]], *, force: bool) -
                 f"{file.path} was changed by hand since it was written; nothing was changed. "
                 f"Keep what you need of it (`systemctl --user edit` has a place for it), then repeat this with --force"
             )
+
+
+def say_impossible(*, as_json: bool) -> None:
+    """Say that there is no service, and cannot be one here: an answer, and no fault."""
+    if as_json:
+        known = {"manager": None, "reachable": False, "installed": False, "matches": False}
+        unknown = dict.fromkeys(("enabled", "active", "stale", "pid"))
+        print_json({**known, **unknown, "files": [], "units": {}})
+    else:
+        print_line(
+            "not installed, and not possible here: no service manager runs this system. "
+            "None is needed: `workroot connect` starts the daemon"
+        )
 
 
 def say_later(manager: ServiceManager, commands: Sequence[Command]) -> None:

@@ -1,7 +1,7 @@
 """`workroot status`: whether the daemon runs, and how it is.
 
-With `--json`, the keys are an interface: `running`, and of a daemon that runs what `workroot.observation.status`
-answers. An older daemon leaves some out.
+With `--json`, the keys are an interface: `running` always; of a daemon that runs `answers`, and either what
+`workroot.observation.status` tells, of which an older daemon leaves some out, or `error`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import click
 from workroot import __version__, rendezvous
 from workroot.cli.answers import Row, number, open_daemon, row, rows, text
 from workroot.cli.exit_codes import ExitCode
-from workroot.cli.output import json_option, print_json, print_line, print_note
-from workroot.cli.tables import ago, local_time, print_facts
-from workroot.errors import DaemonUnavailableError
+from workroot.cli.output import json_option, print_error, print_json, print_line, print_note
+from workroot.cli.tables import ago, local_time, local_time_of, print_facts
+from workroot.errors import ControlError, DaemonSilentError, DaemonUnavailableError
 
 __all__ = ["status"]
 
+_ANSWER_SECONDS = 3.0  # it answers in milliseconds; whoever asks how it is wants to know when it does not
 _SHOWN_PROBLEMS = 3
 _MEGABYTE = 1 << 20
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -31,12 +32,12 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 def status(context: click.Context, as_json: bool, metrics: bool) -> None:
     """Show whether the daemon runs, and how it is.
 
-    The same metrics are at /metrics if HTTP is on. Exits 3 if no daemon runs.
+    The same metrics are at /metrics if HTTP is on. Exits 3 if no daemon runs, and 1 if it does not answer.
     """
     if as_json and metrics:
         raise click.UsageError("--metrics is text; it cannot be combined with --json.")
     try:
-        with open_daemon(wake=False) as daemon:
+        with open_daemon(answer_seconds=_ANSWER_SECONDS, wake=False) as daemon:
             answer = daemon.ask("metrics" if metrics else "status")
     except DaemonUnavailableError as error:
         if as_json:
@@ -47,16 +48,19 @@ def status(context: click.Context, as_json: bool, metrics: bool) -> None:
         else:
             print_line(str(error))
         context.exit(ExitCode.NOT_RUNNING)
+    except (DaemonSilentError, ControlError) as error:
+        print_error(context, error, running=True, answers=False)
+        context.exit(ExitCode.FAILED)
     if metrics:
         click.echo(text(answer, "text") or "", nl=False)
         return
     if as_json:
-        print_json({"running": True, **answer})
+        print_json({"running": True, "answers": True, **answer})
         return
     print_facts([*_about_daemon(answer), *_about_work(answer), *_about_parts(answer), *_about_places(answer)])
     _print_problems(answer)
     if (version := text(answer, "version")) not in (None, __version__):
-        print_note(f"workroot: the daemon is version {version}, this command {__version__}; `workroot stop` lets it go")
+        print_note(f"workroot: the daemon is version {version}, this command {__version__}; run `workroot upgrade`")
 
 
 def _about_daemon(answer: Row) -> list[tuple[str, str | None]]:
@@ -96,9 +100,11 @@ def _client(client: Row) -> str:
 def _about_parts(answer: Row) -> list[tuple[str, str | None]]:
     facts: list[tuple[str, str | None]] = []
     if (watching := row(answer, "watching")) is not None:
-        told, polled = text(watching, "watched"), text(watching, "polled")
+        told, polled = number(watching, "watched") or 0, number(watching, "polled") or 0
+        directories = "1 directory" if told == 1 else f"{told:.0f} directories"
+        looked_at = f", and {polled:.0f} by looking at them" if polled else ""
         fails = "" if watching.get("is_working") is not False else f"; it fails: {text(watching, 'last_failure')}"
-        facts.append(("watching", f"{told} directories, and {polled} by looking at them{fails}"))
+        facts.append(("watching", f"{directories}{looked_at}{fails}"))
     if (store := row(answer, "store")) is not None:
         problem = text(store, "problem")
         facts.append(("store", problem or f"well, {_size(number(store, 'size_bytes') or 0)}"))
@@ -129,7 +135,7 @@ def _print_problems(answer: Row) -> None:
     for problem in reversed(problems[-_SHOWN_PROBLEMS:]):
         count = text(problem, "count")
         times = f" ({count} times)" if count not in (None, "1") else ""
-        print_line(f"  {text(problem, 'time')}  {text(problem, 'message')}{times}")
+        print_line(f"  {local_time_of(text(problem, 'time')) or 'at some time'}  {text(problem, 'message')}{times}")
 
 
 def _duration(seconds: float) -> str:

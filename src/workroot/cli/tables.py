@@ -5,6 +5,7 @@ rich is loaded by the first table: a command that prints JSON does without.
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from workroot.escaping import escaped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ago", "local_time", "print_facts", "print_table", "short_session"]
+__all__ = ["ago", "local_time", "local_time_of", "print_facts", "print_table", "short_session", "shown_user"]
 
 _ABSENT = "-"
 _UNBOUNDED_WIDTH = 10_000  # columns; a pipe has no edge to wrap at, and a wrapped path cannot be searched for
@@ -62,6 +63,11 @@ def short_session(session_id: str | None) -> str | None:
     return redaction.short_session(session_id) if session_id is not None else None
 
 
+def shown_user(principal: str | None) -> str | None:
+    """Return whose a session is; the user who asks is `you`, as in the list of tokens."""
+    return "you" if principal == f"uid:{os.geteuid()}" else principal
+
+
 def ago(then: float | None, now: float) -> str | None:
     """Return how long before *now* *then* was, in the largest whole unit; both in seconds since the Unix epoch."""
     if then is None:
@@ -81,3 +87,11 @@ def local_time(at: float | None) -> str | None:
         return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def local_time_of(written: str | None) -> str | None:
+    """Return a time that a log wrote (ISO 8601) as `local_time` does; what is no such time, as it is."""
+    try:
+        return written and (local_time(datetime.fromisoformat(written).timestamp()) or written)
+    except (ValueError, OverflowError, OSError):
+        return written

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 
 from workroot.errors import RendezvousError
 from workroot.instance import open_own_file
@@ -42,14 +43,23 @@ def choose_this(state: str) -> None:
 
     Raises:
         RendezvousError: something else is in the way.
-        OSError: it could not be written; what was chosen before may be forgotten.
+        OSError: it could not be written; what was chosen before stays.
     """
-    descriptor = open_own_file(chosen_path(state), os.O_WRONLY | os.O_CREAT)
+    path = chosen_path(state)
+    with suppress(FileNotFoundError):
+        os.close(open_own_file(path, os.O_RDONLY))
+    said = json.dumps({"python": sys.executable, "package": _PACKAGE}).encode() + b"\n"
+    temporary = f"{path}.{os.getpid()}"
+    descriptor = open_own_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"python": sys.executable, "package": _PACKAGE}).encode() + b"\n", 0)
-    finally:
-        os.close(descriptor)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(said)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def _read_chosen(path: str) -> dict[str, object]:

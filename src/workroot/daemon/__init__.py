@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from workroot import rendezvous
+from workroot import __version__, rendezvous
 from workroot.auto_switching import switch_automatically
 from workroot.daemon.ending import Deadline, Ending
 from workroot.daemon.faces import http_face, socket_face
@@ -114,6 +114,8 @@ def serve(
     ):
         with suppress(OSError):
             os.unlink(rendezvous.stopped_path(state))  # whoever starts a daemon wants one
+        if instance.left_by is not None:
+            logger.warning("the daemon before this one (pid %d) did not end in order", instance.left_by)
         try:
             start = _Start(
                 SettingsReload(settings, read_settings),
@@ -129,6 +131,7 @@ def serve(
                 is_tracing,
             )
             anyio.run(_serve, start, backend_options={"use_uvloop": True})
+            log.say_folded()
             logger.info("stopped")
         except BaseException as error:
             cause = _only_cause(error)
@@ -166,7 +169,7 @@ async def _run(start: _Start, parts: Parts, tasks: TaskGroup) -> None:
     parts.face.subscriptions.serve(tasks)
     parts.sessions.events.subscribe(parts.face.subscriptions.publish)
     tasks.start_soon(switch_automatically, parts.sessions, parts.watcher)
-    face = socket_face(settings, parts, tasks, ending.stopping, is_ours=start.inherited.unix is None)
+    face = socket_face(settings, parts, tasks, ending, is_ours=start.inherited.unix is None)
     await face.listen(start.inherited.unix)
     http = None
     if settings.http:
@@ -175,7 +178,7 @@ async def _run(start: _Start, parts: Parts, tasks: TaskGroup) -> None:
         await http.wait_clear()
     tasks.start_soon(_leave_when_idle, parts, face, ending)
     tasks.start_soon(_watch_place, start, face)
-    logger.info("serving, pid %d", os.getpid())
+    logger.info("serving, pid %d, workroot %s, for %s", os.getpid(), __version__, settings.state_directory)
     _say_ready(start.ready_fd)
 
     await ending.stopping.wait()

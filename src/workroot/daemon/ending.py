@@ -34,7 +34,7 @@ class Ending:
     """That the daemon is to end, why, and how soon.
 
     Attributes:
-        stopping: set once it is to end; `workroot stop` sets it as it is.
+        stopping: set once it is to end.
         hurrying: set when what is under way should not be waited for any longer.
         failure: why it cannot go on, if that is the reason.
     """

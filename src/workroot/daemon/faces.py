@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from workroot.daemon.ending import Ending
     from workroot.daemon.parts import Parts
     from workroot.settings import Settings
     from workroot.storage.sqlite import SqliteStore
@@ -81,16 +82,14 @@ class SocketFace:
             self._listener = self._raw = None
 
 
-def socket_face(
-    settings: Settings, parts: Parts, tasks: TaskGroup, stopping: anyio.Event, *, is_ours: bool
-) -> SocketFace:
+def socket_face(settings: Settings, parts: Parts, tasks: TaskGroup, ending: Ending, *, is_ours: bool) -> SocketFace:
     """Build the face that connectors and the command line use.
 
     Args:
         settings: name the state directory.
         parts: answer.
         tasks: serve the clients.
-        stopping: set by `workroot stop`.
+        ending: is told to begin by `workroot stop`.
         is_ours: the socket is bound here, and not handed over by a service manager.
     """
     owner = os_owner()
@@ -103,7 +102,7 @@ def socket_face(
         watching=parts.watcher.health,
         counters=parts.counters,
         log=parts.log,
-        is_stopping=stopping.is_set,
+        is_stopping=ending.stopping.is_set,
     )
     metrics = Metrics(status, parts.face.meter, parts.sessions)
     control = Control(
@@ -111,7 +110,7 @@ def socket_face(
         parts.decisions,
         owner=owner,
         facts=parts.facts,
-        stopping=stopping,
+        stop=ending.begin,
         connections=lambda: transport.connections,
         status=status,
         metrics=metrics.render,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from workroot.control_client import open_control
-from workroot.errors import WorkrootError
+from workroot.errors import DaemonUnavailableError, WorkrootError
 from workroot.instance import is_instance_held
 from workroot.rendezvous import instance_lock_path, socket_path
 
@@ -78,6 +78,8 @@ def ask_daemon(state: str, *, seconds: float = ANSWER_SECONDS, listeners: str = 
         with open_control(path, answer_seconds=seconds) as client:
             hello = dict(client.daemon)
             return Daemon(hello=hello, status=client.ask("status"), is_held=True)
+    except DaemonUnavailableError as error:  # its text advises to start one, and one is there
+        return Daemon(hello=hello, failure=error.problem, is_held=True)
     except (WorkrootError, OSError) as error:
         return Daemon(hello=hello, failure=str(error), is_held=True)
 

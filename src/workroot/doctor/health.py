@@ -88,7 +88,7 @@ def look_at_load(daemon: Daemon) -> Iterator[Found]:
         counted = ", ".join(f"{kind} {count}" for kind, count in sorted(refusals.items()) if _WORD.fullmatch(kind))
         yield note(
             f"refused since the daemon's start: {counted}",
-            cure=("look in `workroot logs` who it was; docs/operations.md has the limits",),
+            cure=("look in `workroot logs` what was refused, and why; docs/operations.md says what each kind is",),
         )
 
 

@@ -70,6 +70,10 @@ class Log:
         """Return how many records there were of each level."""
         return self.handler.counts()
 
+    def say_folded(self) -> None:
+        """Say what of the last seconds was only counted."""
+        self.handler.say_folded()
+
     @property
     def failed(self) -> int:
         """How many records could not be written."""

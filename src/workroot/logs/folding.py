@@ -1,7 +1,8 @@
 """A log that cannot be flooded: what repeats is counted, and a minute of it takes less than a megabyte.
 
 Records of a kind come from the same place in the code. Of each kind so many are written in ten seconds; the rest
-is one line with their number. Whatever the kinds are, a budget of bytes holds for all of them together.
+is one line with their number and what the first of them said. Whatever the kinds are, a budget of bytes holds for
+all of them together.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _BUDGET_BYTES = 400_000
 _BUDGET_BYTES_PER_SECOND = 8_000.0
 _RESERVED_BYTES = 100_000  # of the budget, for warnings and errors
 _PROBLEMS = 10
-_SHOWN_OF_PROBLEM = 300  # characters
+_SHOWN_OF_MESSAGE = 300  # characters
 
 
 class _Kind(NamedTuple):
@@ -44,6 +45,7 @@ class _Kind(NamedTuple):
 class _Window:
     begun: float
     count: int = 0
+    first: str = ""
 
     @property
     def folded(self) -> int:
@@ -53,7 +55,7 @@ class _Window:
 class FoldingHandler(logging.Handler):
     """Hands records on as fields, those that repeat folded, and never raises.
 
-    How many were folded is said by the next record of any kind after their ten seconds, or at the end.
+    How many were folded is said by the next record of any kind after their ten seconds, or by `say_folded`.
 
     Args:
         write: takes the fields of one record, and returns how many bytes it took; what it raises is counted.
@@ -86,6 +88,7 @@ class FoldingHandler(logging.Handler):
             self._note_problem(kind, None)
             return
         fields = fields_of(record, with_traceback=window.count == 1)
+        window.first = window.first or _shown(fields["message"])
         self._note_problem(kind, fields)
         self._put(record.levelno, fields)
 
@@ -93,12 +96,16 @@ class FoldingHandler(logging.Handler):
         """Count a record that could not be written: a full disk is no reason to fail or to fill another place."""
         self.failed += 1
 
-    def close(self) -> None:
-        """Say what was still folded."""
+    def say_folded(self) -> None:
+        """Say what is still folded, and begin to count anew."""
         with self._held():
             while self._windows:
                 self._say_folded(*self._windows.popitem(last=False))
             self._say_left_out()
+
+    def close(self) -> None:
+        """Say what was still folded."""
+        self.say_folded()
         super().close()
 
     def problems(self) -> list[dict[str, str | int]]:
@@ -133,7 +140,7 @@ class FoldingHandler(logging.Handler):
 
     def _say_folded(self, kind: _Kind, window: _Window) -> None:
         if window.folded:
-            text = f"and {window.folded:,} more like it within {WINDOW_SECONDS:g} s: {kind.template}"
+            text = f"and {window.folded:,} more like it within {WINDOW_SECONDS:g} s: {window.first}"
             self._put(kind.level, fields_of(_record(kind.logger, kind.level, text)))
 
     def _say_left_out(self) -> None:
@@ -169,11 +176,15 @@ class FoldingHandler(logging.Handler):
             "time": fields["time"],
             "level": fields["level"],
             "logger": fields["logger"],
-            "message": text if len(text) <= _SHOWN_OF_PROBLEM else f"{text[:_SHOWN_OF_PROBLEM]}...",
+            "message": _shown(text),
             "count": int(known["count"]) + 1 if known is not None else 1,
         }
         if len(self._problems) > _PROBLEMS:
             self._problems.popitem(last=False)
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN_OF_MESSAGE else f"{text[:_SHOWN_OF_MESSAGE]}..."
 
 
 def _record(logger: str, level: int, text: str) -> logging.LogRecord:

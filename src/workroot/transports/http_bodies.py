@@ -14,7 +14,7 @@ import anyio
 
 from workroot.transports import strict_json
 from workroot.transports.http_refusal import PARSE_ERROR, Refusal
-from workroot.transports.message_room import OWN_BYTES, MessageRoom, Share, weight_of
+from workroot.transports.message_room import OWN_BYTES, MessageRoom, NoRoomError, Share, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,7 +55,7 @@ class HttpBodies:
         self._limits = limits
         self._counters = counters
         self._arriving = arriving if arriving is not None else MessageRoom()
-        self._arrived = arrived if arrived is not None else MessageRoom()
+        self._arrived = arrived if arrived is not None else MessageRoom(seconds=limits.body_seconds)
 
     @asynccontextmanager
     async def read(self, receive: Receive, *, is_message: bool) -> AsyncIterator[bytes | Refusal | None]:
@@ -83,9 +83,13 @@ class HttpBodies:
         if isinstance(found, Refusal):
             self._counters.add("http_head")
         elif found is not None and is_message:
-            async with self._arrived.turn(weight := weight_of(found)):
-                held.hold(weight)
-                return self._check_message(found) or found
+            try:
+                async with self._arrived.turn(weight := weight_of(found)):
+                    held.hold(weight)
+                    return self._check_message(found) or found
+            except NoRoomError:
+                self._counters.add("http_slow")
+                return _NO_ROOM
         return found
 
     def _check_message(self, body: bytes) -> Refusal | None:

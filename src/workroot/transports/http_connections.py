@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from workroot.logs.loop_errors import Seldom
 from workroot.transports.http_protocol import CONNECTION_KEY, HttpConnection
+from workroot.transports.http_refusal import RefusalLog
 
 if TYPE_CHECKING:
     import socket
@@ -46,10 +47,13 @@ _LAST_LOOK_SECONDS = 0.25
 class HttpConnections:
     """Accepts connections, and knows them all."""
 
-    def __init__(self, limits: Limits, counters: Counters, processes: PeerProcesses) -> None:
+    def __init__(
+        self, limits: Limits, counters: Counters, processes: PeerProcesses, log: RefusalLog | None = None
+    ) -> None:
         self._limits = limits
         self._counters = counters
         self._processes = processes
+        self._log = log if log is not None else RefusalLog()
         self._state = ServerState()
         self._strangers: dict[HttpConnection, None] = {}  # those that showed no token; the oldest first
         self._known: dict[Owner, dict[HttpConnection, None]] = {}  # of each user; the one unused for longest first
@@ -146,6 +150,7 @@ class HttpConnections:
             limits=self._limits,
             counters=self._counters,
             processes=self._processes,
+            log=self._log,
             on_made=self._add,
             on_lost=self._lose,
         )

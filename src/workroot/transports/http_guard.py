@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,9 +16,11 @@ from typing import TYPE_CHECKING
 from workroot.counters import Counters
 from workroot.errors import TokenError
 from workroot.limits import DEFAULT_LIMITS
-from workroot.transports.http_bodies import MAX_BODY_BYTES, TOO_LARGE, HttpBodies
+from workroot.transports.http_bodies import MAX_BODY_BYTES, HttpBodies
+from workroot.transports.http_heads import MCP_PATH, check_once, check_target
+from workroot.transports.http_in_flight import STILL_COUNTS_KEY
 from workroot.transports.http_rates import HttpRates
-from workroot.transports.http_refusal import Refusal
+from workroot.transports.http_refusal import Refusal, RefusalLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,33 +34,10 @@ __all__ = ["MAX_BODY_BYTES", "MCP_PATH", "OWNER_KEY", "HttpGuard", "Page", "Refu
 
 logger = logging.getLogger(__name__)
 
-MCP_PATH = "/mcp"
-"""The one path that speaks MCP."""
-
 OWNER_KEY = "workroot.owner"
 """Where in the scope of a request that passed its `Owner` is."""
 
 _BYTES_PER_REQUEST = 16 * 1024  # a longer body counts as several: reading 1 MiB can take as long as 100 calls
-_MOST_DIGITS = 10  # of a Content-Length: no legal one has more, and very long numbers cost time to read
-_METHODS = ("GET", "POST", "DELETE")
-_PAGE_METHODS = ("GET", "HEAD")
-_SINGLE_HEADERS = frozenset(
-    {
-        b"authorization",
-        b"content-encoding",
-        b"content-length",
-        b"content-type",
-        b"host",
-        b"mcp-protocol-version",
-        b"mcp-session-id",
-        b"origin",
-        b"sec-fetch-site",
-        b"transfer-encoding",
-        b"workroot-directory",
-        b"workroot-session",
-    }
-)
-"""Headers of which two mean that somebody reads the first and somebody else the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +66,7 @@ class HttpGuard:
         pages: Mapping[str, Page] | None = None,
         limits: Limits = DEFAULT_LIMITS,
         counters: Counters | None = None,
+        log: RefusalLog | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Guard *app*.
@@ -98,6 +77,7 @@ class HttpGuard:
             owner_of: on whose behalf the bearer of a token calls; may raise `TokenError`.
             belongs_to: told whose request it is; False if that user has too many connections.
             pages: what is served beside MCP, by path.
+            log: tells what was refused.
             clock: for rates, in seconds; must never go back.
         """
         self._app = app
@@ -108,6 +88,7 @@ class HttpGuard:
         self._rates = HttpRates(limits)
         self._bodies = HttpBodies(limits, self._counters)
         self._limits = limits
+        self._log = log if log is not None else RefusalLog()
         self._clock = clock
         self._hosts = (f"127.0.0.1:{port}".encode(), f"localhost:{port}".encode())
 
@@ -115,13 +96,11 @@ class HttpGuard:
         """Answer one request: by a refusal, by a page, or by the application."""
         headers = dict(scope["headers"])
         page = self._pages.get(scope["path"]) if scope.get("raw_path") == scope["path"].encode() else None
-        refusal = _check_once(scope) or self._check_origin(headers) or _check_target(scope, headers, page)
-        if refusal is not None:
-            self._counters.add("http_head")
-        elif page is None or page.needs_token:
+        refusal = self._check_head(scope, headers, is_page=page is not None)
+        if refusal is None and (page is None or page.needs_token):
             refusal = self._check_sender(scope, headers)
         if refusal is not None:
-            logger.debug("HTTP request refused with %d: %s", refusal.status, refusal.message)
+            self._log.note(refusal)
             await refusal.answer(send)
         elif page is not None:
             await _show(page, send)
@@ -131,11 +110,20 @@ class HttpGuard:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._bodies.read(receive, is_message=scope["method"] == "POST") as body:
             if isinstance(body, Refusal):
-                logger.debug("HTTP request refused with %d: %s", body.status, body.message)
+                self._log.note(body)
                 await body.answer(send)
             elif body is not None:
                 self._rates.charge(scope[OWNER_KEY], len(body) // _BYTES_PER_REQUEST)
                 await self._app(scope, _replayed(body, receive), send)
+
+    def _check_head(self, scope: Scope, headers: dict[bytes, bytes], *, is_page: bool) -> Refusal | None:
+        if (refusal := check_once(scope)) is not None:
+            self._counters.add("http_head")
+        elif (refusal := self._check_origin(headers)) is not None:
+            self._counters.add("http_origin")
+        elif (refusal := check_target(scope, headers, is_page=is_page)) is not None:
+            self._counters.add("http_head")
+        return refusal
 
     def _check_origin(self, headers: dict[bytes, bytes]) -> Refusal | None:
         """Keep web pages out, whatever name they reached us by."""
@@ -153,7 +141,7 @@ class HttpGuard:
         """Find out whose request it is, and whether that user may send one more."""
         owner = self._owner(headers)
         if isinstance(owner, Refusal):
-            self._counters.add("http_head")
+            self._counters.add("http_token")
             return owner
         if (seconds := self._rates.seconds_to_wait(owner, self._clock())) > 0:
             self._counters.add("rate_limit")
@@ -169,6 +157,7 @@ class HttpGuard:
                 headers=((b"retry-after", b"1"),),
             )
         scope[OWNER_KEY] = owner
+        scope[STILL_COUNTS_KEY] = lambda: self._owner(headers) == owner
         return None
 
     def _owner(self, headers: dict[bytes, bytes]) -> Owner | Refusal:
@@ -185,43 +174,6 @@ class HttpGuard:
                 headers=((b"www-authenticate", b"Bearer"),),
             )
         return owner
-
-
-def _check_once(scope: Scope) -> Refusal | None:
-    for name, count in Counter(name for name, _ in scope["headers"]).items():
-        if count > 1 and name in _SINGLE_HEADERS:
-            return Refusal(status=400, message=f"the header {name.decode()} must be sent once")
-    return None
-
-
-def _check_target(scope: Scope, headers: dict[bytes, bytes], page: Page | None) -> Refusal | None:
-    """Refuse what nobody here could answer."""
-    if page is None and scope.get("raw_path") != MCP_PATH.encode():
-        return Refusal(status=404, message=f"there is nothing here; the path of this MCP server is {MCP_PATH}")
-    method, methods = scope["method"], _METHODS if page is None else _PAGE_METHODS
-    if method not in methods:
-        allow = ", ".join(methods)
-        return Refusal(status=405, message=f"use one of {allow}", headers=((b"allow", allow.encode()),))
-    if page is None:
-        return _check_body(method, headers)
-    if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
-        return Refusal(status=400, message="a request for this page has no body")
-    return None
-
-
-def _check_body(method: str, headers: dict[bytes, bytes]) -> Refusal | None:
-    """Refuse a body by what the head says of it."""
-    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if method == "POST" and media_type != b"application/json":
-        return Refusal(status=415, message="a body must be JSON: send 'Content-Type: application/json'")
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        return Refusal(status=415, message="a body must not be compressed: send no Content-Encoding")
-    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-        return Refusal(status=400, message="a body can be sent in chunks, and in no other Transfer-Encoding")
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or len(length) > _MOST_DIGITS or int(length) > MAX_BODY_BYTES:
-        return TOO_LARGE
-    return None
 
 
 async def _show(page: Page, send: Send) -> None:

@@ -1,7 +1,11 @@
-"""HTTP requests in flight: all can be waited for, and ended so that their clients understand it."""
+"""HTTP requests in flight: all can be waited for, and ended so that their clients understand it.
+
+A stream of events goes on no longer than what let its request in: whoever lets it in says how to see that.
+"""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,22 +14,31 @@ import anyio
 from workroot.transports.http_refusal import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["HttpInFlight"]
+__all__ = ["STILL_COUNTS_KEY", "HttpInFlight"]
+
+logger = logging.getLogger(__name__)
+
+STILL_COUNTS_KEY = "workroot.still_counts"
+"""Where in the scope of a request is what tells whether it would be let in again; without it, it always would."""
 
 
 @dataclass(slots=True, eq=False)
 class _Exchange:
     """A request in flight, and a way to end it that its client understands."""
 
-    method: str
+    scope: Scope
     _receive: Receive
     _send: Send
     _arrived: bool = False
     _started: bool = False
     _complete: bool = False
     _ended: bool = False
+    _is_stream: bool = False
+    _is_cut: bool = False
     _waiting: anyio.CancelScope | None = None
 
     async def receive(self) -> Message:
@@ -37,16 +50,32 @@ class _Exchange:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
+        if self._is_cut:
+            return
         if message["type"] == "http.response.start":
             self._started = True
+            self._is_stream = dict(message["headers"]).get(b"content-type", b"").startswith(b"text/event-stream")
+        elif self._is_stream and not self._still_counts():
+            self._cut()
+            return
         else:
             self._complete = not message.get("more_body", False)
         await self._send(message)
 
+    def _still_counts(self) -> bool:
+        still_counts: Callable[[], bool] | None = self.scope.get(STILL_COUNTS_KEY)
+        return still_counts is None or still_counts()
+
+    def _cut(self) -> None:
+        """End the stream in place of its next event; nothing follows but its completion."""
+        logger.info("ended a stream over HTTP: the token that opened it does not let anybody in any more")
+        self._is_cut = True
+        self.end()
+
     @property
     def is_open_ended(self) -> bool:
         """Whether waiting for its end is in vain: a stream that stands, or a body that may never be complete."""
-        return self.method == "GET" or not self._arrived
+        return self.scope["method"] == "GET" or not self._arrived
 
     def end(self) -> None:
         """Tell the application that its client is gone: the one way to end a stream from outside."""
@@ -63,7 +92,7 @@ class _Exchange:
 
 
 class HttpInFlight:
-    """All requests in flight, so that they can be waited for and ended. Decides nothing and reads nothing."""
+    """All requests in flight, so that they can be waited for and ended. Reads nothing of what is said."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -72,7 +101,7 @@ class HttpInFlight:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and keep it until it is answered."""
-        exchange = _Exchange(scope["method"], receive, send)
+        exchange = _Exchange(scope, receive, send)
         self._exchanges.add(exchange)
         try:
             await self._app(scope, exchange.receive, exchange.send)

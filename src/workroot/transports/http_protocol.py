@@ -8,7 +8,6 @@ that is `http_guard`'s.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from email.utils import formatdate
 from functools import lru_cache
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from workroot.transports.http_refusal import Refusal
+from workroot.transports.http_refusal import Refusal, RefusalLog
 from workroot.transports.http_signs import PEER_PROCESS_KEY
 from workroot.transports.peer_process import PeerProcesses, TcpEnds
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from workroot.limits import Limits
 
 __all__ = ["CONNECTION_KEY", "MAX_HEAD_BYTES", "HttpConnection"]
-
-logger = logging.getLogger(__name__)
 
 CONNECTION_KEY = "workroot.connection"
 """Where in the `state` of a request its `HttpConnection` is."""
@@ -99,12 +96,14 @@ class HttpConnection(HttpToolsProtocol):
         limits: Limits,
         counters: Counters,
         processes: PeerProcesses,
+        log: RefusalLog | None = None,
         on_made: Callable[[HttpConnection], None],
         on_lost: Callable[[HttpConnection], None],
     ) -> None:
         super().__init__(config, state, {})
         self.owner: Owner | None = None
         self._counters = counters
+        self._log = log if log is not None else RefusalLog()
         self._processes = processes
         self._on_made, self._on_lost = on_made, on_lost
         self._head = _Deadline(self.loop, limits.header_seconds, self._head_is_late)
@@ -277,7 +276,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """End the connection with a refusal; behind a request that is being answered, with that answer instead."""
-        logger.debug("HTTP connection refused with %d: %s", refusal.status, refusal.message)
+        self._log.note(refusal)
         self._counters.add("http_head")
         if not self.is_idle and (self.cycle.response_started or not self.cycle.more_body):
             self._read_no_more()
@@ -309,7 +308,8 @@ class HttpConnection(HttpToolsProtocol):
         self._counters.add("http_slow")
         if self._quiet_bytes:
             message = f"the head of a request took longer than {self._head.seconds:g} s"
-            self._answer_and_close(Refusal(status=408, message=message))
+            self._log.note(refusal := Refusal(status=408, message=message))
+            self._answer_and_close(refusal)
         else:
             self.transport.close()
 

@@ -1,4 +1,4 @@
-"""How the HTTP face says no: a JSON-RPC error without an id, since nobody has read one yet.
+"""How the HTTP face says no, and tells the log: a JSON-RPC error without an id, since nobody has read one yet.
 
 The same body in both protocol eras, whoever refuses; it never holds what the client sent.
 """
@@ -6,14 +6,19 @@ The same body in both protocol eras, whoever refuses; it never holds what the cl
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from workroot.logs.loop_errors import Seldom
+
 if TYPE_CHECKING:
     from starlette.types import Send
 
-__all__ = ["INVALID_REQUEST", "PARSE_ERROR", "Refusal"]
+__all__ = ["INVALID_REQUEST", "PARSE_ERROR", "Refusal", "RefusalLog"]
+
+logger = logging.getLogger(__name__)
 
 PARSE_ERROR = -32700
 """The code for what is not JSON (JSON-RPC 2.0, section 5.1)."""
@@ -60,3 +65,20 @@ class Refusal:
             *self.headers,
         ]
         return headers, body
+
+
+class RefusalLog:
+    """Tells the log what was refused: each reason at once, then every ten seconds with how many more there were.
+
+    Of the request nothing is told, since it may hold a token.
+    """
+
+    def __init__(self, seldom: Seldom | None = None) -> None:
+        self._seldom = seldom if seldom is not None else Seldom()
+
+    def note(self, refusal: Refusal) -> None:
+        """Tell of one refusal, or count it for the next line."""
+        reason, _, _ = refusal.message.partition(":")  # what follows differs from body to body
+        if (untold := self._seldom.is_due((refusal.status, reason))) is not None:
+            more = f"; {untold} more since the last such line" if untold else ""
+            logger.info("refused an HTTP request with %d: %s%s", refusal.status, refusal.message, more)

@@ -15,7 +15,7 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-__all__ = ["OWN_BYTES", "MessageRoom", "Share", "weight_of"]
+__all__ = ["OWN_BYTES", "LineTooLongError", "MessageRoom", "NoRoomError", "Share", "weight_of"]
 
 OWN_BYTES = 64 * 1024
 """How much each client's messages may weigh before they take anything of the room."""
@@ -30,11 +30,30 @@ def weight_of(data: bytes | bytearray) -> int:
     return len(data) + _PER_KEY * data.count(b":") + _PER_VALUE * values
 
 
-class MessageRoom:
-    """The room that all clients of one transport share."""
+class LineTooLongError(Exception):
+    """A message is too long, or a long one could not be taken in time; the text says which."""
 
-    def __init__(self, most_bytes: int = _ROOM_BYTES) -> None:
-        self._most_bytes = most_bytes
+
+class NoRoomError(LineTooLongError):
+    """A long message waited for others of its kind for as long as one may."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(
+            f"too many long messages of other clients are unanswered: this one waited for {seconds:g} s; "
+            "send it again in a moment"
+        )
+
+
+class MessageRoom:
+    """The room that all clients of one transport share.
+
+    Args:
+        seconds: how long a heavy message may wait for its turn; None: for as long as it takes.
+    """
+
+    def __init__(self, most_bytes: int = _ROOM_BYTES, *, seconds: float | None = None) -> None:
+        self._most_bytes, self._seconds = most_bytes, seconds
         self._taken = 0
         self._changed = anyio.Event()
         self._turn = anyio.Lock()
@@ -44,17 +63,34 @@ class MessageRoom:
         """Hold off other heavy messages while one is read, which does not wait, and twice as long: others' time.
 
         It begins when the room is not full. Light messages need no turn.
+
+        Raises:
+            NoRoomError: it did not come in time; nothing is held.
         """
         if weight <= OWN_BYTES:
             yield
             return
-        async with self._turn:
-            await self.wait_free()
-            began = time.perf_counter()
+        await self._wait_turn()
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
             try:
-                yield
-            finally:
                 await anyio.sleep(2 * (time.perf_counter() - began))
+            finally:
+                self._turn.release()
+
+    async def _wait_turn(self) -> None:
+        try:
+            with anyio.fail_after(self._seconds):
+                while True:
+                    await self.wait_free()  # without the turn: nobody holds that while waiting for other clients
+                    await self._turn.acquire()
+                    if not self.is_full:
+                        return
+                    self._turn.release()
+        except TimeoutError:
+            raise NoRoomError(self._seconds or 0) from None
 
     @property
     def is_full(self) -> bool:

@@ -26,6 +26,7 @@ from workroot.transports.http_handshake_ids import SessionIds
 from workroot.transports.http_handshake_table import HandshakeTable
 from workroot.transports.http_in_flight import HttpInFlight
 from workroot.transports.http_port import HOST
+from workroot.transports.http_refusal import RefusalLog
 from workroot.transports.http_sessions import HttpEndpoint
 from workroot.transports.peer_process import PeerProcesses
 
@@ -142,7 +143,8 @@ class _Serving:
             kept=kept,
             counters=counters,
         )
-        self._connections = HttpConnections(limits, counters, processes)
+        log = RefusalLog()
+        self._connections = HttpConnections(limits, counters, processes, log)
         self._in_flight = HttpInFlight(
             HttpGuard(
                 endpoint,
@@ -152,6 +154,7 @@ class _Serving:
                 pages=pages,
                 limits=limits,
                 counters=counters,
+                log=log,
             )
         )
 

@@ -41,6 +41,11 @@ class UnansweredRequests:
         return sum(len(sizes) for sizes in self._waiting.values())
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits for its answer, and no listen stream is open."""
+        return not self._waiting and not self._listens
+
+    @property
     def size(self) -> int:
         """How many bytes their lines had, all together."""
         return sum(sum(sizes) for sizes in self._waiting.values())

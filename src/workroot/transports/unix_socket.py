@@ -34,7 +34,7 @@ from workroot.transports.lines import LineReader, LineTooLongError, LongLines
 from workroot.transports.message_reader import MessageReader
 from workroot.transports.message_writer import MessageWriter
 from workroot.transports.pacing import Paces
-from workroot.transports.places import Places
+from workroot.transports.places import Places, since
 from workroot.transports.socket_hello import Hello, greeting, peer_of_hello
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ logger = logging.getLogger(__name__)
 _MOST_HELLO_BYTES = 64 * 1024
 _RESERVED_SECONDS = 60.0  # how long a place of the command line may be held without a question
 _BACKLOG = 512
+_LONGEST_COMMAND = 40  # in the log
 
 
 def bind_unix_socket(path: str) -> socket.socket:
@@ -198,7 +199,7 @@ class UnixSocketTransport:
         if hello.role == "control":
             await self._serve_control(stream, lines, place)
         else:
-            await self._serve_mcp(stream, lines, hello)
+            await self._serve_mcp(stream, lines, hello, place)
 
     async def _refuse(self, stream: SocketStream, problem: str) -> None:
         self._note(problem)
@@ -221,10 +222,12 @@ class UnixSocketTransport:
         self._counters.add("slow_reader")
         raise anyio.BrokenResourceError
 
-    async def _serve_mcp(self, stream: SocketStream, lines: LineReader, hello: Hello) -> None:
+    async def _serve_mcp(self, stream: SocketStream, lines: LineReader, hello: Hello, place: Place) -> None:
         peer = peer_of_hello(hello, self._owner)
         limits, counters = self._limits, self._counters
         writer = MessageWriter(stream, peer, self._boot, write_seconds=limits.write_seconds, counters=counters)
+        unanswered = writer.unanswered
+        lines.on_line, place.is_busy = place.note_asked, lambda: not unanswered.is_empty
         reader = MessageReader(lines, writer, peer, self._boot, paces=self._paces, limits=limits, counters=counters)
         logger.info("connection opened by %s, directory %s", _brief(peer), hello.directory)
         with ExitStack() as stack:
@@ -248,6 +251,7 @@ class UnixSocketTransport:
                 logger.info("connection of %s closed", _brief(peer))
 
     async def _serve_control(self, stream: SocketStream, lines: LineReader, place: Place) -> None:
+        lines.on_line = place.note_asked
         while True:
             try:
                 with anyio.fail_after(_RESERVED_SECONDS if place.is_reserved else None):
@@ -262,12 +266,39 @@ class UnixSocketTransport:
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
-            request = json.loads(line)
-            return {"result": await self._control(request["command"], request["arguments"])}
+            command, arguments = _control_request(line)
+        except ValueError:
+            return _control_error("invalid_request", "this is not a control request")
+        try:
+            return {"result": await self._control(command, arguments)}
         except WorkrootError as error:
             return _control_error(error.code, str(error))
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return _control_error("invalid_request", "this is not a control request")
+        except TypeError:  # what a command raises for arguments that are not its, and a fault of ours may too
+            self._note_failed(command)
+            return _control_error("invalid_request", f"the arguments are not those of the command {command!r}")
+        except Exception:  # a boundary: one command's fault ends neither the connection nor the daemon
+            self._note_failed(command)
+            return _control_error("internal_error", f"the command {command!r} failed; the daemon's log says why")
+
+    def _note_failed(self, command: str) -> None:
+        if (untold := self._seldom.is_due(("control", command[:_LONGEST_COMMAND]))) is not None:
+            logger.exception("the control command %r failed%s", command[:_LONGEST_COMMAND], since(untold))
+
+
+def _control_request(line: bytes) -> tuple[str, dict[str, Any]]:
+    """Return a control request's command and arguments.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        request = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    match request:
+        case {"command": str() as command, "arguments": dict() as arguments}:
+            return command, arguments
+    raise ValueError("a control request has a command and arguments")
 
 
 def _control_error(code: str, problem: str) -> dict[str, Any]:
