@@ -19,7 +19,7 @@ from workroot.logs.loop_errors import Seldom
 from workroot.transports import http_bodies, message_room
 from workroot.transports.http_guard import MAX_BODY_BYTES, OWNER_KEY, HttpGuard, Page
 from workroot.transports.http_in_flight import HttpInFlight
-from workroot.transports.http_refusal import RefusalLog
+from workroot.transports.http_refusal import Refusal, RefusalLog
 
 ADA = Owner("user:ada")
 GOOD = {
