@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 _HURRIED_SECONDS = 1.5  # after a second signal
 _MOST_AT_ONCE = 64
+_LAST_SECONDS = 1.0
 
 
 async def obey_signals(
@@ -88,12 +89,14 @@ def _heard_first(bound_end: Callable[[], None]) -> Iterator[None]:
                 os.write(loops, numbers)
         os.close(heard)
 
-    threading.Thread(target=listen, name="workroot-signals", daemon=True).start()
+    thread = threading.Thread(target=listen, name="workroot-signals", daemon=True)
+    thread.start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(loops)
         os.close(hearing)
+        thread.join(_LAST_SECONDS)  # at once: it writes to what may soon be somebody else's descriptor
 
 
 def _is_terminal_gone() -> bool:
