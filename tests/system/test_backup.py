@@ -187,3 +187,42 @@ async def test_a_database_that_another_host_uses_is_refused_with_the_name_of_tha
         os.close(lock)
     Path(f"{database}.lock").write_text("4711 elsewhere.example\n")
     await make(database)  # what is written there decides nothing
+
+
+async def test_where_no_directory_can_be_no_copy_is_made(database: str, tmp_path: Path) -> None:
+    async with open_sqlite_store(Path(database)):
+        pass
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StoreUnavailableError):
+        back_up_unused(database, str(tmp_path / "file" / "backups"), version="1")
+
+
+async def test_a_backup_that_contradicts_itself_is_not_restored(database: str, directory: str) -> None:
+    async with open_sqlite_store(Path(database)):
+        pass
+    made = back_up_unused(database, directory, version="1")
+    assert made is not None
+    spoilt = bytearray(Path(made.path).read_bytes())
+    spoilt[36:40] = (1).to_bytes(4, "big")  # free pages, of which there are none (sqlite.org/fileformat2.html)
+    Path(made.path).write_bytes(spoilt)
+    before = Path(database).read_bytes()
+
+    with pytest.raises(StoreUnavailableError, match=r"(?s)is damaged .*; nothing was restored"):
+        restore_backup(made.path, database)
+
+    assert Path(database).read_bytes() == before
+
+
+async def test_a_backup_is_not_restored_to_where_no_database_can_be(
+    database: str, directory: str, tmp_path: Path
+) -> None:
+    async with open_sqlite_store(Path(database)):
+        pass
+    made = back_up_unused(database, directory, version="1")
+    assert made is not None
+    (tmp_path / "taken").mkdir()
+
+    for place in (tmp_path / "taken", tmp_path / "absent" / "workroot.db"):
+        with pytest.raises(StoreUnavailableError):
+            restore_backup(made.path, str(place))

@@ -102,8 +102,5 @@ def _host() -> str:
 
 def _read_holder(descriptor: int) -> tuple[str | None, str | None]:
     """Return the pid and the host that the holder of a lock wrote into its file, as far as it did."""
-    try:
-        said = os.pread(descriptor, _LONGEST_HOLDER, 0).decode(errors="replace").split()
-    except OSError:
-        said = []
+    said = os.pread(descriptor, _LONGEST_HOLDER, 0).decode(errors="replace").split()
     return (said[0], said[1]) if len(said) == 2 and said[0].isdigit() else (None, None)
