@@ -79,7 +79,7 @@ def flood_connections(target: Target) -> None:
             for connect in (target.unix, target.http):
                 with suppress(OSError):
                     stack.enter_context(connect())
-        time.sleep(0.2)  # they stay for a while: that is the attack
+        time.sleep(0.2)  # to stay for a while is the attack; nothing is waited for
 
 
 def send_huge_bodies(target: Target) -> None:
@@ -107,7 +107,7 @@ def send_slow_bodies(target: Target) -> None:
             for connection in slow:
                 with suppress(OSError):
                     connection.sendall(b" " * 4096)
-            time.sleep(0.05)
+            time.sleep(0.05)  # slowness is the attack; nothing is waited for
 
 
 def send_garbage(target: Target) -> None:
