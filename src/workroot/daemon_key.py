@@ -1,7 +1,7 @@
 """The key that proves what the daemon said earlier: made once per user, kept beside the tokens, never shown.
 
-It signs `Mcp-Session-Id`; no question to a client carries anything else that would need it. If the file is removed, the next
-start makes a new one, and every id that was signed with the old key is unknown from then on.
+It signs `Mcp-Session-Id`; no question to a client carries anything else that would need it. If the file is removed,
+the next start makes a new one, and every id that was signed with the old key is unknown from then on.
 """
 
 from __future__ import annotations
