@@ -81,10 +81,12 @@ def test_a_denial_beats_an_allowed_content_in_either_order() -> None:
 
 
 def test_allowed_contents_stand_side_by_side() -> None:
-    records = allowing(allowing((), subject("a"), 1.0), subject("b"), 2.0)
+    records: tuple[TrustRecord, ...] = ()
+    for at, digit in enumerate("abcd"):
+        records = allowing(records, subject(digit), at)
 
-    assert verdict(records, subject("a")) is verdict(records, subject("b")) is Verdict.ALLOWED
-    assert verdict(records, subject("c")) is Verdict.CHANGED
+    assert {verdict(records, subject(digit)) for digit in "abcd"} == {Verdict.ALLOWED}
+    assert verdict(records, subject("e")) is Verdict.CHANGED
 
 
 def test_a_content_that_is_allowed_again_is_kept_once_and_is_the_latest() -> None:
@@ -97,14 +99,15 @@ def test_a_content_that_is_allowed_again_is_kept_once_and_is_the_latest() -> Non
 
 def test_of_too_many_contents_of_one_file_the_oldest_is_asked_for_again() -> None:
     contents = [TrustSubject(file=FILE, digest=f"{number:064x}") for number in range(MAX_CONTENTS + 2)]
-    records: tuple[TrustRecord, ...] = (allowed(subject(file=CLONE)), allowed(subject(file=NO_REPOSITORY)))
+    others = (CLONE, NO_REPOSITORY, OTHER_FILE)
+    records: tuple[TrustRecord, ...] = tuple(allowed(subject(file=file)) for file in others)
     for content in contents:
         records = allowing(records, content, 0.0)
 
     verdicts = [verdict(records, content) for content in contents]
     assert verdicts == [Verdict.CHANGED] * 2 + [Verdict.ALLOWED] * MAX_CONTENTS
-    assert len(records) == MAX_CONTENTS + 2
-    assert verdict(records, subject(file=CLONE)) is Verdict.ALLOWED
+    assert len(records) == MAX_CONTENTS + len(others)
+    assert {verdict(records, subject(file=file)) for file in others} == {Verdict.ALLOWED}
 
 
 def test_allowing_does_not_take_a_denial_away() -> None:

@@ -170,6 +170,16 @@ def test_a_repository_that_names_another_worktree_does_not_vouch(shop: Path, tmp
     assert bound_to(place(tmp_path / "fix", shop / ".git")) == ConfigFile("", f"{tmp_path}/fix/{NAME}")
 
 
+def test_what_the_repository_says_at_great_length_is_not_believed(shop: Path, tmp_path: Path) -> None:
+    fix = tmp_path / "fix"
+    private = add_worktree(shop / ".git", fix, back=f"{fix}/.git" + "\n" * 3000)
+    assert bound_to(place(fix, shop / ".git")).repository == f"{shop}/.git"
+
+    (private / "gitdir").write_text(f"{fix}/.git" + "\n" * 5000)
+
+    assert bound_to(place(fix, shop / ".git")).repository == ""
+
+
 def test_a_pipe_in_the_marker_s_place_is_not_waited_for(shop: Path, tmp_path: Path) -> None:
     (tmp_path / "evil").mkdir()
     os.mkfifo(tmp_path / "evil" / ".git")

@@ -149,6 +149,7 @@ ROW = {"repository": "", "path": "/p/config.toml", "digest": DIGEST, "decision":
         json.dumps({"records": [{**ROW, "digest": DIGEST + "\n"}]}).encode(),
         json.dumps({"records": [{**ROW, "path": ""}]}).encode(),
         json.dumps({"records": [{**ROW, "at": float("nan")}]}).encode(),
+        json.dumps({"records": [{**ROW, "at": "1.0"}]}).encode(),
         json.dumps({"records": [{**ROW, "secret-key": "secret-value"}]}).encode(),
         json.dumps({"records": [ROW] * 10_001}).encode(),
         b'{"records": []}' + b" " * (8 * 1024 * 1024),
@@ -171,6 +172,25 @@ def test_a_broken_file_allows_nothing_and_is_left_as_it_is(path: Path, content: 
             use()
         assert "secret-value" not in str(caught.value)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"{", "(the file: Invalid JSON"),
+        (b"[]", "(the file: "),
+        (json.dumps({"records": [ROW, {**ROW, "digest": "*", "at": "*"}, {}]}).encode(), "(records.1.digest: "),
+    ],
+)
+def test_of_what_is_wrong_with_a_file_the_first_fault_is_named(path: Path, content: bytes, named: str) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    path.chmod(0o600)
+
+    with pytest.raises(TrustError) as caught:
+        TrustStore(path).records()
+
+    assert f"{path} cannot be understood {named}" in str(caught.value)
 
 
 def test_a_file_that_others_can_read_allows_nothing(store: TrustStore, path: Path) -> None:
