@@ -144,6 +144,9 @@ def whole_session_id(given: str, known: Iterable[str]) -> str:
 
 def _cut(decision: Decision) -> Decision:
     client, error, claimed = decision.client, decision.error, decision.claimed
+    if error is None and claimed is None and len(client or "") <= _MAX_TEXT and decision.resolution is not None:
+        resolution = _cut_resolution(decision.resolution)
+        return decision if resolution is decision.resolution else replace(decision, resolution=resolution)
     if error is not None:
         text = error[1]
         if claimed:
@@ -159,6 +162,8 @@ def _cut(decision: Decision) -> Decision:
 
 
 def _cut_resolution(resolution: Resolution) -> Resolution:
+    if not _is_to_be_cut(resolution):
+        return resolution
     return replace(
         resolution,
         session=_cut_session(resolution.session),
@@ -169,6 +174,21 @@ def _cut_resolution(resolution: Resolution) -> Resolution:
         alternatives=tuple(_cut_named(each) for each in resolution.alternatives[:_MAX_STEPS]),
         steps=tuple(_cut_named(each) for each in resolution.steps[:_MAX_STEPS]),
         switch=None,
+    )
+
+
+def _is_to_be_cut(resolution: Resolution) -> bool:
+    """Tell whether something is to be left out: mostly nothing is, and to copy a resolution costs more than to look."""
+    session, previous, place = resolution.session, resolution.previous, resolution.place
+    return (
+        resolution.switch is not None
+        or (session is not None and bool(session.signs))
+        or (previous is not None and bool(previous.signs))
+        or (place is not None and place.project is not None and place.project.config is not None)
+        or max(map(len, (resolution.detail, *resolution.warnings))) > _MAX_TEXT
+        or max(map(len, (resolution.warnings, resolution.alternatives, resolution.steps))) > _MAX_STEPS
+        or any(_cut_named(each) is not each for each in resolution.alternatives)
+        or any(_cut_named(each) is not each for each in resolution.steps)
     )
 
 

@@ -157,12 +157,11 @@ class TokenFile:
         Raises:
             TokenError: the file cannot be used, so nobody can be let in.
         """
-        digest = _digest(token)
-        owner = None
+        digest, bearer = _digest(token), None
         for kept in self._load():
             if hmac.compare_digest(kept.sha256, digest):
-                owner = kept.owner
-        return owner
+                bearer = kept
+        return bearer.owner if bearer is not None else None
 
     def _load(self) -> tuple[Token, ...]:
         try:

@@ -660,6 +660,80 @@ async def test_above_the_cap_a_call_under_way_is_not_lost_and_the_newcomer_hears
     assert answers[0][0] == 200
 
 
+# Calls that are answered without the SDK's streams
+
+
+@pytest.mark.parametrize("tool", ["who", "none of the tools"])
+async def test_a_plain_handshake_call_is_answered_as_the_sdk_answers_it(daemon: Daemon, tool: str) -> None:
+    call = CALL_WHO | {"params": {"name": tool, "arguments": {"name": "\u00fc\ud83d\ude00"}}}
+    with anyio.fail_after(5):
+        session = {"Mcp_Session_Id": await daemon.initialize()}
+        plain = await daemon.post(call, **session)
+        sdk = await daemon.post(call, Accept="application/json;q=1, text/event-stream", **session)
+    assert _undated(plain[1]) == _undated(sdk[1])
+
+
+@pytest.mark.parametrize("version", [MODERN, "2099-01-01"])
+async def test_a_plain_modern_call_is_answered_as_the_sdk_answers_it(daemon: Daemon, version: str) -> None:
+    meta = MODERN_META | {"io.modelcontextprotocol/protocolVersion": version}
+    call = CALL_WHO | {"params": {"name": "who", "arguments": {"name": "\u00fc\ud83d\ude00"}, "_meta": meta}}
+    headers = {"MCP_Protocol_Version": version, "Mcp_Method": "tools/call", "Mcp_Name": "who"}
+    with anyio.fail_after(5):
+        plain = await daemon.post(call, **headers)
+        sdk = await daemon.post(call, Accept="application/json;q=1, text/event-stream", **headers)
+    assert _undated(plain[1]) == _undated(sdk[1])
+
+
+async def test_a_handshake_call_that_is_taken_back_gets_no_answer_and_holds_nothing(daemon: Daemon) -> None:
+    answers: list[tuple[int, str]] = []
+    async with anyio.create_task_group() as tasks:
+        session = {"Mcp_Session_Id": await daemon.initialize()}
+
+        async def call() -> None:
+            answers.append(await daemon.post(CALL_WAIT, **session))
+
+        tasks.start_soon(call)
+        with anyio.fail_after(5):
+            await daemon.echo.entered.wait()
+            cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}
+            assert (await daemon.post(cancelled, **session))[0] == 202
+    ((status, text),) = answers
+    assert status == 200
+    assert "data:" not in text
+
+
+async def test_a_handshake_call_whose_session_is_ended_gets_no_answer(daemon: Daemon) -> None:
+    answers: list[tuple[int, str]] = []
+    async with anyio.create_task_group() as tasks:
+        session_id = await daemon.initialize()
+
+        async def call() -> None:
+            answers.append(await daemon.post(CALL_WAIT, Mcp_Session_Id=session_id))
+
+        tasks.start_soon(call)
+        with anyio.fail_after(5):
+            await daemon.echo.entered.wait()
+            await daemon.say(daemon.head("DELETE", Mcp_Session_Id=session_id, Connection="close"))
+    assert "data:" not in answers[0][1]
+
+
+async def test_a_modern_call_is_cancelled_when_its_client_hangs_up(daemon: Daemon) -> None:
+    params = {**CALL_WAIT["params"], "_meta": MODERN_META}  # type: ignore[dict-item] # it is a mapping
+    body = json.dumps(CALL_WAIT | {"params": params})
+    modern = {"MCP_Protocol_Version": MODERN, "Mcp_Method": "tools/call", "Mcp_Name": "wait"}
+    over = anyio.Event()
+    with anyio.fail_after(5):
+        async with await anyio.connect_tcp("127.0.0.1", daemon.port) as stream:
+            await stream.send((daemon.head(Content_Length=str(len(body)), **modern) + body).encode("latin-1"))
+            await daemon.echo.entered.wait()
+            daemon.echo.peers[0].conversation.on_close(over.set)
+        await over.wait()
+
+
+def _undated(answer: str) -> str:
+    return "\r\n".join(line for line in answer.split("\r\n") if not line.startswith("date: "))
+
+
 # The rude
 
 

@@ -25,15 +25,15 @@ from workroot.mcp_face.answers import (
     working_directory_answer,
     working_directory_text,
 )
-from workroot.mcp_face.evidence import client_name, peer_of, roots_of, signs_of_call
+from workroot.mcp_face.evidence import client_name, declares_roots, peer_of, roots_of, signs_of_call
 from workroot.mcp_face.refusals import claimed_handle, refusal
 from workroot.mcp_face.tools import TOOLS, ArgumentsError, checked_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from mcp.server.context import ServerRequestContext
-    from mcp_types import CallToolRequestParams
+    from mcp_types import CallToolRequestParams, InputResponses
     from pydantic import BaseModel
 
     from workroot.core.answer import Resolution
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from workroot.session_context import SessionContextManager
     from workroot.trust import TrustStore
 
-__all__ = ["ToolCalls"]
+__all__ = ["ToolAnswer", "ToolCalls"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +58,24 @@ class _Call(NamedTuple):
     roots: Roots
 
 
-class _Answer(NamedTuple):
+class ToolAnswer(NamedTuple):
+    """What a tool answers that did what it was called for.
+
+    Attributes:
+        structured: the answer.
+        text: the same, for a model.
+        resolution: where the caller works; None if that cannot be told.
+        notes: warnings beside those of the resolution.
+    """
+
     structured: BaseModel
     text: str
     resolution: Resolution | None
     notes: Sequence[str] = ()
+
+    def meta(self) -> dict[str, Any] | None:
+        """Return what the result says in `_meta` of where it was made."""
+        return resolution_meta(self.resolution, self.notes) if self.resolution is not None else None
 
 
 class ToolCalls:
@@ -71,6 +84,7 @@ class ToolCalls:
     Args:
         trust: says what of a project's config is withheld.
         show_recent: whether an unknown directory is answered with the owner's recent projects; may be set later.
+        remark: gives what every answer has to say of the store now, or None.
     """
 
     def __init__(
@@ -81,10 +95,11 @@ class ToolCalls:
         clock: Clock,
         *,
         show_recent: bool = True,
+        remark: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._sessions, self._decisions, self._trust, self._clock = sessions, decisions, trust, clock
-        self.show_recent = show_recent
-        answers: dict[str, Callable[[_Call], Awaitable[_Answer]]] = {
+        self.show_recent, self._remark = show_recent, remark
+        answers: dict[str, Callable[[_Call], Awaitable[ToolAnswer]]] = {
             "get_working_directory": self._get_working_directory,
             "set_working_directory": self._set_working_directory,
             "list_projects": self._list_projects,
@@ -96,39 +111,64 @@ class ToolCalls:
         self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams
     ) -> CallToolResult | InputRequiredResult:
         """Answer one call; what the caller can mend is a tool error, so that the model hears of it."""
-        if params.name not in self._tools:
-            raise MCPError(INVALID_PARAMS, f"unknown tool {params.name[:100]!r}; there are: {', '.join(self._tools)}")
-        tool, answer_to = self._tools[params.name]
+        answer = await self.answer(ctx, params.name, params.arguments, params.input_responses)
+        if not isinstance(answer, ToolAnswer):
+            return answer
+        meta = answer.meta()
+        return CallToolResult(
+            content=[TextContent(text=answer.text)],
+            structured_content=answer.structured.model_dump(mode="json"),
+            _meta={RESOLUTION_META: meta} if meta is not None else None,
+        )
+
+    async def answer(
+        self,
+        ctx: ServerRequestContext[Any, Any],
+        name: str,
+        given: Mapping[str, Any] | None,
+        responses: InputResponses | None = None,
+    ) -> ToolAnswer | CallToolResult | InputRequiredResult:
+        """Return the answer to one call, the refusal of it, or what its client has to be asked first.
+
+        Args:
+            name: of the tool.
+            given: its arguments.
+            responses: what a repeated call of the modern era brought.
+
+        Raises:
+            MCPError: there is no such tool.
+        """
+        if name not in self._tools:
+            raise MCPError(INVALID_PARAMS, f"unknown tool {name[:100]!r}; there are: {', '.join(self._tools)}")
+        tool, answer_to = self._tools[name]
         call = None
         try:
-            arguments = checked_arguments(tool, params.arguments)
-            roots = await self._roots(ctx, params)
+            arguments = checked_arguments(tool, given)
+            roots = await self._roots(ctx, responses)
             if isinstance(roots, InputRequiredResult):
                 return roots
             call = _Call(ctx, arguments, roots)
             answer = await answer_to(call)
         except WorkrootError as error:
-            logger.info("%s refused: %s", params.name, error.code)
-            self._record(ctx, params.name, error=error, claimed=claimed_handle(ctx, params))
-            return refusal(error, await self._without_pin(params.name, call, error))
+            logger.info("%s refused: %s", name, error.code)
+            self._record(ctx, name, error=error, claimed=claimed_handle(ctx, given))
+            return refusal(error, await self._without_pin(name, call, error))
         if answer.resolution is not None:
-            self._record(ctx, params.name, answer.resolution)
-        return CallToolResult(
-            content=[TextContent(text=answer.text)],
-            structured_content=answer.structured.model_dump(mode="json"),
-            _meta={RESOLUTION_META: resolution_meta(answer.resolution, answer.notes)} if answer.resolution else None,
-        )
+            self._record(ctx, name, answer.resolution)
+        return answer
 
-    async def _get_working_directory(self, call: _Call) -> _Answer:
+    async def _get_working_directory(self, call: _Call) -> ToolAnswer:
         resolution = await self._resolve(call)
         recent = []
         if resolution.outcome is Outcome.UNKNOWN and not resolution.alternatives and self.show_recent:
             recent = self._sessions.projects.known(peer_of(call.ctx).owner)[:_RECENT]
-        notes = self._withheld_at(resolution)
+        notes = self._notes_at(resolution)
         answer = working_directory_answer(resolution, before=resolution.previous, notes=notes, recent=recent)
-        return _Answer(answer, working_directory_text(answer, resolution, detail=resolution.detail), resolution, notes)
+        return ToolAnswer(
+            answer, working_directory_text(answer, resolution, detail=resolution.detail), resolution, notes
+        )
 
-    async def _set_working_directory(self, call: _Call) -> _Answer:
+    async def _set_working_directory(self, call: _Call) -> ToolAnswer:
         owner = peer_of(call.ctx).owner
         directory, project = call.arguments.get("directory"), call.arguments.get("project")
         if (directory is None) == (project is None):
@@ -139,14 +179,14 @@ class ToolCalls:
         signs = signs_of_call(call.ctx, session_id=call.arguments.get("session_id"), roots=call.roots)
         entered = await self._sessions.enter(owner, signs, directory, project=project)
         resolution = entered.resolution
-        notes = self._withheld_at(resolution)
+        notes = self._notes_at(resolution)
         if resolution.is_default_session and entered.is_made:
             notes.append(
                 "this is now the default of your whole connection; agents that share it need their own session_id"
             )
         answer = working_directory_answer(resolution, before=entered.before, notes=notes)
         detail = "you set it" if entered.is_made else resolution.detail
-        return _Answer(answer, working_directory_text(answer, resolution, detail=detail), resolution, notes)
+        return ToolAnswer(answer, working_directory_text(answer, resolution, detail=detail), resolution, notes)
 
     async def _root_of(self, owner: Owner, project: str) -> str:
         """Return the root of a project that is named by id, by unique name, or by a path in it."""
@@ -157,12 +197,19 @@ class ToolCalls:
             return self._sessions.projects.root_of(owner, place.directory)  # says that there is none, and candidates
         return place.project.root
 
-    def _withheld_at(self, resolution: Resolution) -> list[str]:
-        """Return what is withheld of the project's config, and how to allow it, in at most one line."""
+    def _notes_at(self, resolution: Resolution) -> list[str]:
+        """Return what is withheld of the project's config, and how to allow it, and that the store is not well."""
         judgement = self._trust.judge(resolution.place) if resolution.place is not None else None
-        return [judgement.warning] if judgement is not None and judgement.warning is not None else []
+        notes = (judgement.warning if judgement is not None else None, self._remark())
+        return [note for note in notes if note is not None]
 
-    async def _list_projects(self, call: _Call) -> _Answer:
+    async def _answer_anywhere(self, call: _Call, answer: BaseModel, text: str) -> ToolAnswer:
+        """Return the answer of a tool that does not depend on where its caller works."""
+        notes = [] if (remark := self._remark()) is None else [remark]
+        text = "\n".join((text, *(escaped(f"Note: {note}") for note in notes)))
+        return ToolAnswer(answer, text, await self._resolved_if_possible(call), notes)
+
+    async def _list_projects(self, call: _Call) -> ToolAnswer:
         found = self._sessions.projects.known(peer_of(call.ctx).owner, call.arguments.get("query"))
         start = _position(call.arguments.get("cursor"), len(found))
         page = [project_row(project) for project in found[start : start + _PAGE]]
@@ -173,13 +220,13 @@ class ToolCalls:
         if not lines:
             query = call.arguments.get("query")
             lines = [f"No known project matches {query[:100]!r}." if query else "No project is known yet."]
-        return _Answer(answer, "\n".join(lines), await self._resolved_if_possible(call))
+        return await self._answer_anywhere(call, answer, "\n".join(lines))
 
-    async def _close_session(self, call: _Call) -> _Answer:
+    async def _close_session(self, call: _Call) -> ToolAnswer:
         ended = await self._sessions.close_session(call.arguments["session_id"], owner=peer_of(call.ctx).owner)
         answer = ClosedAnswer(session_id=ended.session_id, working_directory=ended.last_directory)
         text = f"Session {ended.session_id} is closed. It worked in {escaped(ended.last_directory)}."
-        return _Answer(answer, text, await self._resolved_if_possible(call))
+        return await self._answer_anywhere(call, answer, text)
 
     async def _resolve(self, call: _Call) -> Resolution:
         signs = signs_of_call(
@@ -199,12 +246,14 @@ class ToolCalls:
             return None
 
     async def _roots(
-        self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams
+        self, ctx: ServerRequestContext[Any, Any], responses: InputResponses | None
     ) -> Roots | InputRequiredResult:
         """Ask for the roots, unless `_meta` names where the caller works: every answer says where that is."""
+        if not declares_roots(ctx):
+            return Roots()
         if not self._sessions.is_reach_bounded and await self._sessions.is_decided_by_meta(signs_of_call(ctx)):
             return Roots()
-        return await roots_of(ctx, params.input_responses)
+        return await roots_of(ctx, responses)
 
     async def _without_pin(self, tool: str, call: _Call | None, error: WorkrootError) -> tuple[str, ...]:
         """Return what the client's own signs say, if the call was refused because the session's directory is gone."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from workroot.peer import RootsMemory
 
-__all__ = ["client_name", "is_handshake", "keep_all_roots", "peer_of", "roots_of", "signs_of_call"]
+__all__ = ["client_name", "declares_roots", "is_handshake", "keep_all_roots", "peer_of", "roots_of", "signs_of_call"]
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +112,12 @@ def signs_of_call(
     )
 
 
+def declares_roots(ctx: ServerRequestContext[Any, Any]) -> bool:
+    """Tell whether the client says that it can be asked for its roots."""
+    capabilities = ctx.session.client_capabilities
+    return capabilities is not None and capabilities.roots is not None
+
+
 async def roots_of(
     ctx: ServerRequestContext[Any, Any], responses: InputResponses | None
 ) -> Roots | InputRequiredResult:
@@ -123,8 +129,7 @@ async def roots_of(
     Args:
         responses: what a repeated call of the modern era brought.
     """
-    capabilities = ctx.session.client_capabilities
-    if capabilities is None or capabilities.roots is None:
+    if not declares_roots(ctx):
         return _NO_ROOTS
     if not is_handshake(ctx):
         if responses is None or _ROOTS_KEY not in responses:
@@ -183,14 +188,16 @@ async def keep_all_roots(ctx: ServerRequestContext[Any, Any], call_next: CallNex
     """
     if ctx.method == _ROOTS_CHANGED:
         peer_of(ctx).conversation.roots.refused = False
-    params = {name: value for name, value in (ctx.params or {}).items() if name != _ALL_ROOTS}
+    if ctx.params is None or not (_ALL_ROOTS in ctx.params or "inputResponses" in ctx.params):
+        return await call_next(ctx)
+    params = {name: value for name, value in ctx.params.items() if name != _ALL_ROOTS}
     responses = params.get("inputResponses")
     if isinstance(responses, dict) and _ROOTS_KEY in responses:
         answer = responses[_ROOTS_KEY]
         roots = answer.get("roots") if isinstance(answer, dict) else None
         params["inputResponses"] = {**responses, _ROOTS_KEY: {"roots": []}}
         params[_ALL_ROOTS] = [_uri_of(root) for root in roots] if isinstance(roots, list) else []
-    return await call_next(replace(ctx, params=params) if ctx.params is not None else ctx)
+    return await call_next(replace(ctx, params=params))
 
 
 def _uri_of(root: object) -> str:

@@ -33,10 +33,9 @@ from workroot.mcp_face.evidence import signs_of_call
 from workroot.mcp_face.tools import ArgumentsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mcp.server.context import ServerRequestContext
-    from mcp_types import CallToolRequestParams
 
 __all__ = ["claimed_handle", "refusal"]
 
@@ -124,9 +123,9 @@ def _candidates(error: WorkrootError) -> list[dict[str, str]]:
     return []
 
 
-def claimed_handle(ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams) -> str | None:
+def claimed_handle(ctx: ServerRequestContext[Any, Any], arguments: Mapping[str, Any] | None) -> str | None:
     """Return the session's handle that a refused call passed, or None if it passed none, or two."""
-    argument = (params.arguments or {}).get("session_id")
+    argument = (arguments or {}).get("session_id")
     try:
         claim = claimed_session(signs_of_call(ctx, session_id=argument if isinstance(argument, str) else None))
     except WorkrootError:

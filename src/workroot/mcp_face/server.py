@@ -16,11 +16,14 @@ from workroot.limits import DEFAULT_LIMITS
 from workroot.mcp_face.calls import ToolCalls
 from workroot.mcp_face.evidence import keep_all_roots
 from workroot.mcp_face.meter import Meter
+from workroot.mcp_face.plain_calls import PlainCalls
 from workroot.mcp_face.resources import Resources
 from workroot.mcp_face.subscriptions import Subscriptions
 from workroot.mcp_face.tools import TOOLS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mcp.server.context import ServerRequestContext
 
     from workroot.core.ports import Clock
@@ -54,6 +57,7 @@ class McpFace(Server[None]):
         clock: Clock,
         *,
         show_recent: bool = True,
+        remark: Callable[[], str | None] = lambda: None,
         limits: Limits = DEFAULT_LIMITS,
         counters: Counters | None = None,
         tracing: bool = False,
@@ -61,7 +65,7 @@ class McpFace(Server[None]):
         self.meter = Meter()
         resources = Resources(sessions, trust)
         self.subscriptions = Subscriptions(sessions, counters if counters is not None else Counters(), limits)
-        self._calls = ToolCalls(sessions, decisions, trust, clock, show_recent=show_recent)
+        self._calls = ToolCalls(sessions, decisions, trust, clock, show_recent=show_recent, remark=remark)
         super().__init__(
             "workroot",
             version=__version__,
@@ -87,7 +91,8 @@ class McpFace(Server[None]):
         )
         # The SDK traces every message for OpenTelemetry, which costs 5 % of a call, be there an exporter or not.
         tracers = list(self.middleware) if tracing else []
-        self.middleware[:] = [*tracers, self.meter, keep_all_roots, self.subscriptions.resume]
+        plain = PlainCalls(self, self._calls)
+        self.middleware[:] = [*tracers, self.meter, keep_all_roots, self.subscriptions.resume, plain]
         # Not an argument of the constructor, since the SDK warns of it there: it is of the handshake era alone.
         self.add_request_handler("logging/setLevel", SetLevelRequestParams, self.subscriptions.set_level)
 

@@ -19,15 +19,18 @@ from workroot.transports.message_room import OWN_BYTES, MessageRoom, NoRoomError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from starlette.types import Receive
+    from starlette.types import Receive, Scope
 
     from workroot.counters import Counters
     from workroot.limits import Limits
 
-__all__ = ["MAX_BODY_BYTES", "TOO_LARGE", "HttpBodies"]
+__all__ = ["MAX_BODY_BYTES", "MESSAGE_KEY", "TOO_LARGE", "HttpBodies"]
 
 MAX_BODY_BYTES = 1024 * 1024
 """Longest body that is accepted."""
+
+MESSAGE_KEY = "workroot.message"
+"""Where in the scope of a request is the message of its body, so that nobody has to read that twice."""
 
 TOO_LARGE = Refusal(status=413, message=f"a body may have at most {MAX_BODY_BYTES} bytes; send less at once")
 
@@ -58,20 +61,23 @@ class HttpBodies:
         self._arrived = arrived if arrived is not None else MessageRoom(seconds=limits.body_seconds)
 
     @asynccontextmanager
-    async def read(self, receive: Receive, *, is_message: bool) -> AsyncIterator[bytes | Refusal | None]:
+    async def read(
+        self, receive: Receive, *, is_message: bool, scope: Scope | None = None
+    ) -> AsyncIterator[bytes | Refusal | None]:
         """Yield a request's body, or what is wrong with it; None if the client hung up. It counts until left.
 
         Args:
             receive: the request's.
             is_message: whether it must be a JSON object, as every message of JSON-RPC is.
+            scope: the request's, which gets the message; None if nobody wants it.
         """
         with self._arrived.share() as held:
             with self._arriving.share() as arriving:
-                found = await self._read(receive, arriving, held, is_message=is_message)
+                found = await self._read(receive, arriving, held, scope, is_message=is_message)
             yield found
 
     async def _read(
-        self, receive: Receive, arriving: Share, held: Share, *, is_message: bool
+        self, receive: Receive, arriving: Share, held: Share, scope: Scope | None, *, is_message: bool
     ) -> bytes | Refusal | None:
         found: bytes | Refusal | None
         seconds = self._limits.body_seconds
@@ -86,19 +92,23 @@ class HttpBodies:
             try:
                 async with self._arrived.turn(weight := weight_of(found)):
                     held.hold(weight)
-                    return self._check_message(found) or found
+                    return self._check_message(found, scope) or found
             except NoRoomError:
                 self._counters.add("http_slow")
                 return _NO_ROOM
         return found
 
-    def _check_message(self, body: bytes) -> Refusal | None:
+    def _check_message(self, body: bytes, scope: Scope | None) -> Refusal | None:
         try:
             message = strict_json.decode(body)
         except strict_json.StrictJsonError as error:
             self._counters.add("invalid_json")
             return Refusal(status=400, code=PARSE_ERROR, message=f"this is not strict JSON: {error}", closes=False)
-        return None if isinstance(message, dict) else _NO_MESSAGE
+        if not isinstance(message, dict):
+            return _NO_MESSAGE
+        if scope is not None:
+            scope[MESSAGE_KEY] = message
+        return None
 
     async def _collected(self, receive: Receive, arriving: Share) -> bytes | Refusal | None:
         body = bytearray()

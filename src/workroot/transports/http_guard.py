@@ -108,7 +108,7 @@ class HttpGuard:
             await self._pass_on(scope, receive, send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._bodies.read(receive, is_message=scope["method"] == "POST") as body:
+        async with self._bodies.read(receive, is_message=scope["method"] == "POST", scope=scope) as body:
             if isinstance(body, Refusal):
                 self._log.note(body)
                 await body.answer(send)

@@ -9,18 +9,22 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp.server.connection import Connection
-from mcp.server.runner import serve_connection
+from mcp.server.runner import ServerRunner, serve_connection
 from mcp.server.streamable_http import StreamableHTTPServerTransport
-from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
+from mcp.shared.dispatcher import coerce_request_id
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher, cancelled_request_id_from_params
 from mcp.shared.transport_context import TransportContext
 
 from workroot.peer import PEER_KEY
+from workroot.transports.http_bodies import MESSAGE_KEY
 from workroot.transports.http_guard import MCP_PATH
+from workroot.transports.http_in_flight import END_KEY
+from workroot.transports.http_plain import compact, plain_call_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
     from workroot.peer import Peer
     from workroot.transports.http_handshake_ids import IssuedId
+    from workroot.transports.http_plain import PlainCall
 
 __all__ = ["SESSION_ID", "HandshakeObjects"]
 
@@ -42,6 +47,11 @@ logger = logging.getLogger(__name__)
 SESSION_ID = b"mcp-session-id"
 """The header that names a session."""
 
+_STREAM_HEAD = [
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"connection", b"keep-alive"),
+    (b"content-type", b"text/event-stream"),
+]
 _INITIALIZED = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
 
 
@@ -59,6 +69,8 @@ class HandshakeObjects:
         self._server, self._options, self._issued = server, options, issued
         self._transport = StreamableHTTPServerTransport(mcp_session_id=issued.text if issued is not None else None)
         self._dispatcher: _Dispatcher | None = None
+        self._runner: ServerRunner[Any] | None = None
+        self._calls: dict[RequestId, anyio.CancelScope] = {}
         self.ready = anyio.Event()
         self._has_ended = False
 
@@ -70,7 +82,7 @@ class HandshakeObjects:
     @property
     def is_working(self) -> bool:
         """Tell whether a call is under way, even one whose client has hung up."""
-        return self._dispatcher is not None and self._dispatcher.under_way > 0
+        return bool(self._calls) or (self._dispatcher is not None and self._dispatcher.under_way > 0)
 
     async def run(self, peer: Peer | None, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Handle requests until `end`.
@@ -81,12 +93,15 @@ class HandshakeObjects:
         try:
             async with self._transport.connect() as (incoming, outgoing), anyio.create_task_group() as tasks:
                 self._dispatcher = _Dispatcher(incoming, outgoing, inline_methods=frozenset({"initialize"}))
+                connection = self._connection(self._dispatcher, resumed=peer is not None)
+                if self._issued is not None and not self._issued.facts.roots:
+                    self._runner = ServerRunner(self._server, connection, None, init_options=self._options)
                 await tasks.start(
                     partial(
                         serve_connection,
                         self._server,
                         self._dispatcher,
-                        connection=self._connection(self._dispatcher, resumed=peer is not None),
+                        connection=connection,
                         lifespan_state=None,
                         init_options=self._options,
                     )
@@ -102,11 +117,46 @@ class HandshakeObjects:
             self.ready.set()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Answer a request; a plain call of a client that cannot be asked for its roots, without the SDK's stream."""
+        runner = self._runner
+        if runner is not None and not self.is_over and (call := plain_call_of(scope, receive)) is not None:
+            await self._answer(call, runner, scope, send)
+            return
+        self._note_cancelled(scope.get(MESSAGE_KEY, {}))
         await self._transport.handle_request(scope, receive, send)
+
+    async def _answer(self, call: PlainCall, runner: ServerRunner[Any], scope: Scope, send: Send) -> None:
+        """Answer as a stream of one event; of none if the client takes the call back, or all of this ends."""
+        key, event = coerce_request_id(call.request_id), b""
+        with anyio.CancelScope() as calling:
+            self._calls[key] = calling
+            scope[END_KEY] = calling.cancel
+            try:
+                answer, _ = await call.answered_by(runner, unforeseen=0)  # the SDK's code in this era
+                event = b"event: message\r\ndata: " + compact(answer) + b"\r\n\r\n"
+            finally:
+                if self._calls.get(key) is calling:
+                    del self._calls[key]
+        await send({"type": "http.response.start", "status": 200, "headers": self._stream_head})
+        await send({"type": "http.response.body", "body": event})
+
+    @cached_property
+    def _stream_head(self) -> list[tuple[bytes, bytes]]:
+        session = [(SESSION_ID, self._issued.text.encode())] if self._issued is not None else []
+        return [*_STREAM_HEAD, *session, (b"x-accel-buffering", b"no")]
+
+    def _note_cancelled(self, message: Mapping[str, Any]) -> None:
+        """Cancel the call that a notification takes back; the SDK knows only its own."""
+        if message.get("method") == "notifications/cancelled":
+            taken_back = cancelled_request_id_from_params(message.get("params"))
+            calling = self._calls.get(coerce_request_id(taken_back)) if taken_back is not None else None
+            if calling is not None:
+                calling.cancel()
 
     async def end(self) -> None:
         """Let go of everything: open streams end, calls under way are cancelled."""
+        for calling in self._calls.values():
+            calling.cancel()
         with anyio.CancelScope(shield=True):
             await self._transport.terminate()
 

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import secrets
 import struct
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ _MAC_BYTES = 16
 _MOST_NAME_BYTES = 64
 _MOST_VERSION_BYTES = 24
 _LONGEST = 256
+_MOST_KNOWN = 1024
 _ROOTS, _ROOTS_CHANGED, _SAMPLING, _ELICITATION = 1, 2, 4, 8
 
 
@@ -116,6 +118,7 @@ class SessionIds:
 
     def __init__(self, key: DaemonKey, wall: Callable[[], float]) -> None:
         self._key, self._wall = key.derive("mcp-session-id"), wall
+        self._known: OrderedDict[tuple[Owner, str], IssuedId] = OrderedDict()  # read before; the longest unused first
 
     def issue(self, owner: Owner, facts: ClientFacts) -> IssuedId:
         """Return a new id for a client of *owner*."""
@@ -130,6 +133,17 @@ class SessionIds:
 
     def read(self, owner: Owner, text: str) -> IssuedId | None:
         """Return what an id says, or None if we never issued it to *owner*."""
+        if (known := self._known.get((owner, text))) is not None:
+            self._known.move_to_end((owner, text))
+            return known
+        issued = self._read(owner, text)
+        if issued is not None:
+            self._known[owner, text] = issued
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+        return issued
+
+    def _read(self, owner: Owner, text: str) -> IssuedId | None:
         raw = _decoded(text.removeprefix(_PREFIX)) if text.startswith(_PREFIX) and len(text) <= _LONGEST else b""
         content, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
         # From here on what is in it was put there by us.

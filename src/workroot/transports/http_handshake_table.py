@@ -17,6 +17,7 @@ import anyio
 
 from workroot.peer import Conversation, RootsMemory
 from workroot.transports.http_handshake import HandshakeObjects
+from workroot.transports.http_in_flight import HANG_UP_KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
     from mcp.server.lowlevel import Server
+    from starlette.types import Scope
 
     from workroot.core.sessions import Alias, Owner
     from workroot.limits import Limits
@@ -117,8 +119,14 @@ class HandshakeTable:
                 await objects.end()
 
     @asynccontextmanager
-    async def use(self, issued: IssuedId, peer: Peer, *, is_stream: bool) -> AsyncIterator[HandshakeObjects]:
+    async def use(
+        self, issued: IssuedId, peer: Peer, scope: Scope, *, is_stream: bool
+    ) -> AsyncIterator[HandshakeObjects]:
         """Yield the objects of a conversation, and keep them meanwhile; *peer* becomes part of it.
+
+        Args:
+            scope: the request's; who hangs up does not wait for the answer any more, though a call goes on.
+            is_stream: it is a stream that stands, and no call.
 
         Raises:
             AllBusyError: there is no room now.
@@ -128,7 +136,8 @@ class HandshakeTable:
             if held is None or held.objects.is_over:
                 held = self._make(issued, peer)
             peer.conversation = held.conversation
-            with self._in_use(issued.alias, held, is_stream=is_stream):
+            with self._in_use(issued.alias, held, is_stream=is_stream) as deserted:
+                scope[HANG_UP_KEY] = deserted
                 await held.objects.ready.wait()
                 if not held.objects.is_over:  # it may have had to make room meanwhile
                     yield held.objects
@@ -164,14 +173,22 @@ class HandshakeTable:
         return held
 
     @contextmanager
-    def _in_use(self, alias: Alias, held: _Held, *, is_stream: bool) -> Iterator[None]:
-        held.calls += not is_stream
+    def _in_use(self, alias: Alias, held: _Held, *, is_stream: bool) -> Iterator[Callable[[], None]]:
+        """Count a use; yields what is to be called when nobody waits for its end any more."""
+        calls = int(not is_stream)
+        held.calls += calls
         held.streams += is_stream
         self._touch(alias, held)
+
+        def desert() -> None:
+            nonlocal calls
+            held.calls -= calls
+            calls = 0
+
         try:
-            yield
+            yield desert
         finally:
-            held.calls -= not is_stream
+            desert()
             held.streams -= is_stream
             self._touch(alias, held)
 

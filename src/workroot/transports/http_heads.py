@@ -5,7 +5,6 @@ Plain functions of what was sent: who sends it and from where is `http_guard`'s.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from workroot.transports.http_bodies import MAX_BODY_BYTES, TOO_LARGE
@@ -43,9 +42,11 @@ _SINGLE_HEADERS = frozenset(
 
 def check_once(scope: Scope) -> Refusal | None:
     """Refuse a head in which somebody reads the first and somebody else the last."""
-    for name, count in Counter(name for name, _ in scope["headers"]).items():
-        if count > 1 and name in _SINGLE_HEADERS:
+    seen = set()
+    for name, _ in scope["headers"]:
+        if name in seen and name in _SINGLE_HEADERS:
             return Refusal(status=400, message=f"the header {name.decode()} must be sent once")
+        seen.add(name)
     return None
 
 

@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["STILL_COUNTS_KEY", "HttpInFlight"]
+__all__ = ["END_KEY", "HANG_UP_KEY", "STILL_COUNTS_KEY", "HttpInFlight"]
 
 logger = logging.getLogger(__name__)
+
+END_KEY = "workroot.end"
+"""Where in the scope of a request is what ends it, if whoever answers does not wait to hear that its client is gone."""
+
+HANG_UP_KEY = "workroot.hang_up"
+"""Where in the scope of a request is what to call when its client hangs up before it is answered, if anybody cares."""
 
 STILL_COUNTS_KEY = "workroot.still_counts"
 """Where in the scope of a request is what tells whether it would be let in again; without it, it always would."""
@@ -55,7 +61,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self._started = True
             self._is_stream = dict(message["headers"]).get(b"content-type", b"").startswith(b"text/event-stream")
-        elif self._is_stream and not self._still_counts():
+        elif self._is_stream and message.get("body") and not self._still_counts():
             self._cut()
             return
         else:
@@ -82,6 +88,8 @@ class _Exchange:
         self._ended = True
         if self._waiting is not None:
             self._waiting.cancel()
+        if (end := self.scope.get(END_KEY)) is not None:
+            end()
 
     async def finish(self) -> None:
         """Complete a response that was cut short by `end`."""

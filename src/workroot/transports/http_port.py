@@ -53,13 +53,24 @@ def bind_port(state_directory: Path, wanted: int | None = None) -> socket.socket
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(f"{port}\n")
+            file.flush()
+            os.fsync(file.fileno())  # an empty file, left when the power fails, would keep HTTP from being served
         temporary.replace(path)
+        _sync_directory(state_directory)
     except OSError as error:
         listener.close()
         raise RendezvousError(
             str(path), f"cannot be written ({error.strerror})", "make room or correct its mode"
         ) from error
     return listener
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _kept_port(path: Path) -> int | None:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from workroot.transports.http_in_flight import HANG_UP_KEY
 from workroot.transports.http_refusal import Refusal, RefusalLog
 from workroot.transports.http_signs import PEER_PROCESS_KEY
+from workroot.transports.joined_head import JoinedHead
 from workroot.transports.peer_process import PeerProcesses, TcpEnds
 
 if TYPE_CHECKING:
@@ -165,6 +167,10 @@ class HttpConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""
         super().connection_lost(exc)
+        if not self.is_idle:
+            hang_up: Callable[[], None] | None = self.scope.get(HANG_UP_KEY)  # type: ignore[assignment] # our own key
+            if hang_up is not None:
+                hang_up()
         self._unset_keepalive_if_required()
         self._head.stop()
         self._reading.stop()
@@ -234,6 +240,7 @@ class HttpConnection(HttpToolsProtocol):
             self._refusal = _NOT_A_PATH
             raise _HeadError
         super().on_headers_complete()
+        self.cycle.transport = cast("asyncio.Transport", JoinedHead(self.transport, self.loop))  # as far as it uses one
         self._head_complete = True
         self._head.stop()
 

@@ -132,7 +132,7 @@ class HttpEndpoint:
             return
         is_stream = scope["method"] == "GET"
         try:
-            async with self._table.use(issued, peer, is_stream=is_stream) as objects:
+            async with self._table.use(issued, peer, scope, is_stream=is_stream) as objects:
                 with _hearing(peer.conversation, send) as hearing:
                     await objects.handle(scope, receive, hearing if is_stream else send)
         except AllBusyError:

@@ -7,6 +7,7 @@ on. Requests beyond those that may be worked on wait, then the client is not rea
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from contextlib import suppress
@@ -77,7 +78,7 @@ class MessageReader:
         self._inbox = Inbox(writer.unanswered, most_in_flight=limits.max_requests_in_flight)
         self._metadata = ServerMessageMetadata(request_context=peer)
         self._own_prefix = f"{boot}:"
-        self._changed = anyio.Event()
+        self._changed = asyncio.Event()  # anyio's would have to be made anew for each line, twice
         self._has_ended = False
         self._end_at: float | None = None
         self._opening_weight: int | None = 0  # of what came up to the first request; None: all later messages
@@ -139,8 +140,7 @@ class MessageReader:
         raise anyio.EndOfStream
 
     async def _wait_change(self) -> None:
-        if self._changed.is_set():  # else somebody waits for the same
-            self._changed = anyio.Event()
+        self._changed.clear()  # whoever was told before goes on all the same
         await self._changed.wait()
 
     def _note_held(self) -> None:
@@ -176,17 +176,23 @@ class MessageReader:
     async def _read_line(self, line: bytes) -> None:
         weight = weight_of(line)
         await self._paces.reading.turn()
-        async with self._lines.long_lines.room.turn(weight):
-            content, problem = _content_of(line)
-            if problem is None and not self._may_open(weight):
-                await self._writer.refuse(INVALID_REQUEST, _LONG_OPENING, request_id=_request_id_of(content))
-            elif (message := await self._message_in(content, problem)) is not None:
-                if isinstance(message, JSONRPCRequest):
-                    self._opening_weight = None
-                self._inbox.add(message, weight)
-                self._note_held()
-                self._tell()
+        if weight <= OWN_BYTES:
+            await self._take_line(line, weight)
+        else:
+            async with self._lines.long_lines.room.turn(weight):
+                await self._take_line(line, weight)
         self._lines.done()
+
+    async def _take_line(self, line: bytes, weight: int) -> None:
+        content, problem = _content_of(line)
+        if problem is None and not self._may_open(weight):
+            await self._writer.refuse(INVALID_REQUEST, _LONG_OPENING, request_id=_request_id_of(content))
+        elif (message := await self._message_in(content, problem)) is not None:
+            if isinstance(message, JSONRPCRequest):
+                self._opening_weight = None
+            self._inbox.add(message, weight)
+            self._note_held()
+            self._tell()
 
     def _may_open(self, weight: int) -> bool:
         """Tell whether a message may be part of the opening: the SDK keeps that for as long as the connection lasts."""

@@ -25,6 +25,7 @@ from workroot.transports.http_guard import MAX_BODY_BYTES, MCP_PATH, HttpGuard
 from workroot.transports.http_handshake_ids import SessionIds
 from workroot.transports.http_handshake_table import HandshakeTable
 from workroot.transports.http_in_flight import HttpInFlight
+from workroot.transports.http_modern import ModernCalls
 from workroot.transports.http_port import HOST
 from workroot.transports.http_refusal import RefusalLog
 from workroot.transports.http_sessions import HttpEndpoint
@@ -137,7 +138,7 @@ class _Serving:
         self._modern = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=MAX_BODY_BYTES)
         self._table = HandshakeTable(server, limits=limits, connected=connected, started_at=time.time())
         endpoint = HttpEndpoint(
-            self._modern.handle_request,
+            ModernCalls(server, self._modern.handle_request),
             ids=SessionIds(key, time.time),
             table=self._table,
             kept=kept,
