@@ -18,7 +18,7 @@ from workroot.core.projects import ConfigProblem, Directory, Place, Project, Pro
 from workroot.errors import DirectoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from workroot.core.changes import Change, StoredState
 
@@ -51,8 +51,8 @@ class _Sleeper:
 class ManualClock(Clock):
     """A `Clock` that stands still until it is told to go on."""
 
-    def __init__(self, *, wall: float = 1_700_000_000.0, awake: float = 5_000.0) -> None:
-        self._wall, self._awake = wall, awake
+    def __init__(self, *, wall: float = 1_700_000_000.0, awake: float = 5_000.0, since_boot: float = 90 * DAY) -> None:
+        self._wall, self._awake, self._since_boot = wall, awake, since_boot
         self._sleepers: list[_Sleeper] = []
         self._arrived = anyio.Event()
 
@@ -61,6 +61,9 @@ class ManualClock(Clock):
 
     def awake(self) -> float:
         return self._awake
+
+    def since_boot(self) -> float:
+        return self._since_boot
 
     async def sleep(self, seconds: float) -> None:
         sleeper = _Sleeper(self._awake + seconds)
@@ -73,9 +76,10 @@ class ManualClock(Clock):
                 self._sleepers.remove(sleeper)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, on both clocks; who has slept long enough wakes."""
+        """Let time pass, on all clocks; who has slept long enough wakes."""
         self._wall += seconds
         self._awake += seconds
+        self._since_boot += seconds
         for sleeper in [each for each in self._sleepers if each.due <= self._awake]:
             self._sleepers.remove(sleeper)
             sleeper.woken.set()
@@ -83,6 +87,15 @@ class ManualClock(Clock):
     def jump_wall_to(self, wall: float) -> None:
         """Somebody sets the wall clock; no time passes."""
         self._wall = wall
+
+    def suspend(self, seconds: float) -> None:
+        """The machine sleeps; only the wall clock goes on."""
+        self._wall += seconds
+
+    def reboot(self, *, off_seconds: float = 0.0, awake_seconds: float = 30.0) -> None:
+        """The machine is off for a time, and then awake for a while before anybody looks; nobody sleeps through it."""
+        self._wall += off_seconds + awake_seconds
+        self._awake, self._since_boot = awake_seconds, awake_seconds
 
     def due_times(self) -> list[float]:
         """Return in how many seconds each sleeper wakes, soonest first."""
@@ -195,6 +208,12 @@ class HeldStore(SessionStore):
         writing.add_done_callback(self._written)
         await asyncio.wait([writing])
         writing.result()
+
+    async def tidy(self) -> int:
+        return await self._store.tidy()
+
+    def attach(self, snapshot: Callable[[], StoredState], adopt: Callable[[StoredState], None]) -> None:
+        self._store.attach(snapshot, adopt)
 
     async def wait_written(self) -> None:
         """Return when all that was asked for is kept or refused."""

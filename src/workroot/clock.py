@@ -20,6 +20,14 @@ class SystemClock:
         """Return seconds of a clock that stands still while the machine sleeps (Linux, macOS)."""
         return time.monotonic()
 
+    def since_boot(self) -> float:
+        """Return seconds that the machine has been awake since its boot.
+
+        That is what `time.monotonic` counts on both (CLOCK_MONOTONIC, mach_absolute_time), though Python
+        does not promise it.
+        """
+        return time.monotonic()
+
     async def sleep(self, seconds: float) -> None:
         """Wait for *seconds*."""
         await anyio.sleep(seconds)

@@ -5,8 +5,10 @@ The answers' keys are an interface: `--json` prints them as they are.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from workroot import __version__
@@ -18,6 +20,7 @@ from workroot.errors import ClosedSessionError, ExpiredSessionError, SessionErro
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from workroot.archive.pages import Archive
     from workroot.core.projects import KnownProject
     from workroot.core.sessions import Owner, SessionContext
     from workroot.decisions import DecisionLog
@@ -43,6 +46,7 @@ class Control:
         status: answers the command `status`; None: what this class knows by itself.
         back_up: copies the database, and returns where the copy is; None: there is no such command.
         metrics: gives their media type and text; None: there is no such command.
+        archive: gives and takes all that is held; None: there are no such commands.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Control:
         status: Callable[[], Awaitable[dict[str, Any]]] | None = None,
         back_up: Callable[[], Awaitable[dict[str, Any]]] | None = None,
         metrics: Callable[[], Awaitable[tuple[str, bytes]]] | None = None,
+        archive: Archive | None = None,
     ) -> None:
         self._sessions, self._decisions, self._owner = sessions, decisions, owner
         self._facts, self._begin_end, self._connections = facts, stop, connections
@@ -73,6 +78,9 @@ class Control:
             self._commands["metrics"] = lambda: _as_text(metrics)
         if back_up is not None:
             self._commands["backup"] = lambda: _with_way_back(back_up)
+        if archive is not None:
+            self._commands["export"] = partial(_export, archive)
+            self._commands["import"] = partial(_import, archive)
 
     async def __call__(self, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out one command.
@@ -151,7 +159,11 @@ class Control:
         }
 
     async def _sweep(self) -> dict[str, Any]:
-        return {"removed": list(await self._sessions.sweep())}
+        removed = list(await self._sessions.sweep())
+        if (postponed := self._sessions.postponed_sweep()) is None:
+            return {"removed": removed}
+        sessions, seconds = postponed
+        return {"removed": removed, "postponed": {"sessions": sessions, "in_seconds": math.ceil(seconds)}}
 
     async def _stop(self) -> dict[str, Any]:
         self._begin_end("asked by `workroot stop`, or for an upgrade")
@@ -180,6 +192,20 @@ async def _as_text(metrics: Callable[[], Awaitable[tuple[str, bytes]]]) -> dict[
 
 async def _with_way_back(back_up: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
     return {**await back_up(), "version": __version__, "python": sys.executable}
+
+
+async def _export(archive: Archive, cursor: str | None = None) -> dict[str, Any]:
+    _check(cursor, str)
+    page = archive.export(cursor)
+    return {"lines": page.lines, "cursor": page.cursor}
+
+
+async def _import(archive: Archive, lines: list[str]) -> dict[str, Any]:
+    _check(lines, list)
+    for line in lines:
+        _check(line, str)
+    took = await archive.take_in(lines)
+    return {"taken": +took.taken, "known": +took.known}
 
 
 def _check(argument: object, kind: type) -> None:

@@ -25,6 +25,7 @@ Refusal: TypeAlias = Literal[
     "line_too_long",  # a message of more than 1 MiB
     "listen_limit",  # more listen streams than are allowed
     "rate_limit",  # more requests a second than are allowed
+    "session_limit",  # more sessions than are allowed: the longest idle gave way
     "slow_reader",  # a client that took nothing of what it was sent
 ]
 """A kind of refusal."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyRunningError",
+    "ArchiveError",
     "ChangeRefusedError",
     "ClosedSessionError",
     "ConfigError",
@@ -127,6 +128,21 @@ class JoinRefusedError(WorkrootError):
     def __init__(self, directory: str, problem: str) -> None:
         self.directory = directory
         super().__init__(f"{directory} cannot be joined with another project: {problem}")
+
+
+class ArchiveError(WorkrootError):
+    """A file that was to be imported is no whole archive; nothing was imported.
+
+    Attributes:
+        line: where it is wrong, from 1; None if no line is.
+    """
+
+    code = "bad_archive"
+
+    def __init__(self, name: str, problem: str, *, line: int | None = None) -> None:
+        self.line = line
+        where = f"{name}, line {line}" if line is not None else name
+        super().__init__(f"{where}: {problem}")
 
 
 class ProjectNeededError(WorkrootError):

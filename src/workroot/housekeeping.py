@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
-from workroot.core.changes import ProjectIdKept, ProjectSeen, SessionTouched
+from workroot.core.changes import IdleMarked, ProjectForgotten, ProjectIdKept, ProjectSeen, SessionTouched
 from workroot.errors import ChangeRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ __all__ = ["Housekeeping", "LateChange", "WriteBehind"]
 
 logger = logging.getLogger(__name__)
 
-LateChange: TypeAlias = SessionTouched | ProjectSeen | ProjectIdKept
+LateChange: TypeAlias = SessionTouched | ProjectSeen | ProjectForgotten | ProjectIdKept | IdleMarked
 """What may be written late."""
 
 
@@ -102,10 +102,15 @@ class Housekeeping:
 
 
 class WriteBehind:
-    """Writes that may come seconds late: of one thing, the last one counts."""
+    """Writes that may come seconds late: of one thing, the last one counts.
 
-    def __init__(self, store: SessionStore) -> None:
-        self._store = store
+    Args:
+        store: where to.
+        beside: returns what else is worth a write, now that there is one anyway, or None.
+    """
+
+    def __init__(self, store: SessionStore, beside: Callable[[], LateChange | None] = lambda: None) -> None:
+        self._store, self._beside = store, beside
         self._waiting: dict[Hashable, LateChange] = {}
         self._noted = anyio.Event()
 
@@ -128,6 +133,8 @@ class WriteBehind:
         """Write what waits; on failure it goes on waiting. What the store will never keep is dropped."""
         if not self._waiting:
             return
+        if (beside := self._beside()) is not None:
+            self.note(beside)
         waiting, self._waiting = self._waiting, {}
         try:
             try:
@@ -158,5 +165,9 @@ def _thing(change: LateChange) -> Hashable:
             return key
         case ProjectSeen(owner, project):
             return (owner, project.root)
+        case ProjectForgotten(owner, root):
+            return (owner, root)
+        case IdleMarked():
+            return IdleMarked
         case _:
             return (ProjectIdKept, change.known.key)

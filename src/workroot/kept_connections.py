@@ -34,6 +34,7 @@ EXPIRY_SECONDS = 30 * 24 * 3600.0
 """A conversation that is unused for longer is over, and so is the memory of one that was ended."""
 
 _USE_SECONDS = 24 * 3600.0  # how far behind the time of the last use may be; each note of it is a commit
+_OLDEST_SECONDS = EXPIRY_SECONDS - _USE_SECONDS  # at the start: a wrong wall clock leaves everybody a day to come back
 _AWAY_SECONDS = 60.0  # a connector that lost its connection is back much earlier, or gone
 _MOST_CONNECTIONS = 10_000
 _MOST_SUBSCRIPTIONS_IN_ALL = 65_536
@@ -65,6 +66,7 @@ class KeptConnections:
         self.is_live: Callable[[Owner, Alias], bool] = lambda owner, alias: False
         self._kept: OrderedDict[_Name, KeptConnection] = OrderedDict()  # longest unused first, as `_seen` has it
         self._seen: dict[_Name, float] = {}  # on the clock that no step of the wall clock moves
+        self._used: OrderedDict[_Name, float] = OrderedDict()  # on the same clock; also of those that keep nothing
         self._away: dict[_Name, float] = {}
         self._ended: OrderedDict[_Name, EndedAlias] = OrderedDict()  # first ended first
         self._subscriptions = 0
@@ -78,8 +80,26 @@ class KeptConnections:
         """Take over what a store kept."""
         wall, awake = self._clock.wall(), self._clock.awake()
         for each in sorted(kept, key=lambda each: each.last_used):
-            self._show(each, seen=awake - max(0.0, wall - each.last_used))
+            self._show(each, seen=awake - min(max(0.0, wall - each.last_used), _OLDEST_SECONDS))
         self._ended.update(((each.owner, each.alias), each) for each in sorted(ended, key=lambda each: each.ended_at))
+
+    def all(self) -> tuple[KeptConnection, ...]:
+        """Return what is kept of every conversation, longest unused first."""
+        return tuple(self._kept.values())
+
+    def ended(self) -> tuple[EndedAlias, ...]:
+        """Return which conversations were ended by their clients, first ended first."""
+        return tuple(self._ended.values())
+
+    def unknown(
+        self, kept: Iterable[KeptConnection], ended: Iterable[EndedAlias]
+    ) -> tuple[list[KeptConnection], list[EndedAlias]]:
+        """Return what of a store's rows is about conversations that are not known here."""
+        known = self._kept.keys() | self._ended.keys()
+        return (
+            [each for each in kept if (each.owner, each.alias) not in known],
+            [each for each in ended if (each.owner, each.alias) not in known],
+        )
 
     def get(self, owner: Owner, alias: Alias) -> KeptConnection | None:
         """Return what is kept of a conversation, or None if nothing is."""
@@ -91,13 +111,20 @@ class KeptConnections:
         Args:
             begun_at: in seconds since the Unix epoch.
         """
-        if (owner, alias) in self._ended:
+        name = (owner, alias)
+        if name in self._ended:
             return True
-        return self._clock.wall() - self._last_use(owner, alias, begun_at) > EXPIRY_SECONDS
+        if (used := self._used.get(name, self._seen.get(name))) is not None:
+            return self._clock.awake() - used > EXPIRY_SECONDS
+        return self._clock.wall() - begun_at > EXPIRY_SECONDS  # nothing else is known of it
 
     async def note_use(self, owner: Owner, alias: Alias, *, begun_at: float) -> None:
         """Keep that a conversation is used, once a day: most are over before, and leave nothing behind."""
         name = (owner, alias)
+        self._used[name] = self._clock.awake()
+        self._used.move_to_end(name)
+        if len(self._used) > _MOST_CONNECTIONS:
+            self._used.popitem(last=False)
         if name in self._kept:
             self._see(name)
         if self._clock.wall() - self._last_use(owner, alias, begun_at) <= _USE_SECONDS or name in self._noting:

@@ -30,6 +30,11 @@ class Limits(BaseModel):
         http_session_idle_seconds: without a request for so long, one is let go from memory; it comes back too.
         requests_per_second: of one HTTP user, on average.
         request_burst: of one HTTP user, at once.
+        max_sessions: held at a time; of more, the longest idle gives way, one with a live connection last.
+        max_ended_sessions: of so many sessions it is remembered how they ended; above it the first is forgotten.
+        max_projects: known at a time, each root of each user counted; of more, the one seen longest ago is forgotten.
+        max_database_mib: that the database may take, in MiB; above it, at a sweep, it is forgotten how sessions
+            ended, and if that is not enough, the longest idle ones end.
         header_seconds: how long the head of an HTTP request may take to arrive.
         body_seconds: how long its body may take.
         write_seconds: how long a client may take nothing of what it is sent, until its connection ends.
@@ -46,6 +51,10 @@ class Limits(BaseModel):
     http_session_idle_seconds: _Seconds = 600
     requests_per_second: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] = 200
     request_burst: _Count = 400
+    max_sessions: _Count = 100_000
+    max_ended_sessions: _Count = 100_000
+    max_projects: _Count = 10_000
+    max_database_mib: _Count = 64
     header_seconds: _Seconds = 10
     body_seconds: _Seconds = 15
     write_seconds: _Seconds = 15

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workroot.core.changes import ProjectIdKept, ProjectSeen
+from workroot.core.changes import ProjectForgotten, ProjectIdKept, ProjectSeen
 from workroot.core.identities import Identities, joined_ids
 from workroot.errors import JoinRefusedError
 from workroot.turns import Turns
@@ -35,17 +35,19 @@ class Note:
     """What to keep of somebody who works in a place.
 
     Attributes:
+        forgotten: the projects that give way to a new one.
         news: the project, if its owner did not know it, or not so.
     """
 
     ids: tuple[ProjectIdKept, ...] = ()
     seen: tuple[ProjectSeen, ...] = ()
     news: ProjectSeen | None = None
+    forgotten: tuple[ProjectForgotten, ...] = ()
 
     @property
-    def changes(self) -> tuple[ProjectIdKept | ProjectSeen, ...]:
+    def changes(self) -> tuple[ProjectIdKept | ProjectForgotten | ProjectSeen, ...]:
         """All of it."""
-        return (*self.ids, *self.seen)
+        return (*self.ids, *self.forgotten, *self.seen)
 
     @property
     def is_urgent(self) -> bool:
@@ -69,6 +71,24 @@ class ProjectNotes:
         self._registry.load(seen)
         if self._identities is not None:
             self._identities.load(known)
+
+    def known_ids(self) -> tuple[KnownId, ...]:
+        """Return under which ids projects are known."""
+        return self._identities.all() if self._identities is not None else ()
+
+    def unknown(self, seen: Iterable[ProjectSeen], known: Iterable[KnownId]) -> tuple[list[ProjectSeen], list[KnownId]]:
+        """Return what of a store's rows is about projects that are not known here."""
+        held = {(each.owner, each.project.root) for each in self._registry.all()}
+        ids = {each.key for each in self.known_ids()}
+        return (
+            [each for each in seen if (each.owner, each.project.root) not in held],
+            [each for each in known if each.key not in ids],
+        )
+
+    def is_id_of_another(self, known: KnownId) -> bool:
+        """Tell whether a project of another repository has this id here, and the two were not joined."""
+        holders = self._identities.holders_of(known.project_id) if self._identities is not None else ()
+        return not known.is_joined and any(holder.key.repository != known.key.repository for holder in holders)
 
     def turn(self, place: Place) -> AbstractAsyncContextManager[object]:
         """Hold the turn of the id that is to be kept: of two who claim it, the second one has to look again."""
@@ -110,7 +130,8 @@ class ProjectNotes:
         here, is_new = self._registry.planned(owner, place.project, now=now)
         if here is not None:
             seen.append(here)
-        return Note(ids, tuple(seen), here if is_new else None)
+        forgotten = self._registry.in_the_way_of(here) if here is not None else ()
+        return Note(ids, tuple(seen), here if is_new else None, forgotten)
 
     def planned_join(self, place: Place) -> Note:
         """Return what to keep so that a place's project is one with those whose id its config claims."""
@@ -121,5 +142,7 @@ class ProjectNotes:
         """Show what is kept."""
         if self._identities is not None:
             self._identities.load(kept.known for kept in note.ids)
+        for forgotten in note.forgotten:
+            self._registry.forget(forgotten)
         for seen in note.seen:
             self._registry.put(seen)

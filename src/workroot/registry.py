@@ -6,10 +6,12 @@ Memory serves the reads; what is new is handed out to be kept.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from collections import OrderedDict
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from workroot.core.changes import ProjectSeen
+from workroot.core.changes import ProjectForgotten, ProjectSeen
 from workroot.core.projects import Directory, KnownProject, Project, ProjectId
 from workroot.core.sessions import Owner
 from workroot.errors import ProjectUnknownError
@@ -24,24 +26,38 @@ _AFTER_SLASH = "0"  # the character that follows `/`: what begins with a path an
 
 
 class ProjectRegistry:
-    """Known projects by owner and root; an owner sees only its own."""
+    """Known projects by owner and root; an owner sees only its own.
+
+    Attributes:
+        most: may be known, each root of each owner counted; of more, the one seen longest ago gives way. May be set
+            later.
+    """
 
     def __init__(self) -> None:
+        self.most = 10_000
+        self._by_use: OrderedDict[tuple[Owner, Directory], None] = OrderedDict()  # seen longest ago first
         self._known: dict[Owner, dict[Directory, KnownProject]] = {}
         self._roots: dict[Owner, list[str]] = {}  # sorted
 
     def load(self, seen: Iterable[ProjectSeen]) -> None:
         """Take over what a store kept."""
-        for each in seen:
+        for each in sorted(seen, key=lambda each: each.project.seen_at):
             self.put(each)
 
     def count(self) -> int:
         """Return how many projects are known in all, each root of each owner counted."""
-        return sum(len(roots) for roots in self._known.values())
+        return len(self._by_use)
+
+    def all(self) -> tuple[ProjectSeen, ...]:
+        """Return who has worked where."""
+        return tuple(ProjectSeen(owner, project) for owner, known in self._known.items() for project in known.values())
 
     def planned(self, owner: Owner, project: Project, *, now: float) -> tuple[ProjectSeen | None, bool]:
         """Return what to keep of *owner* working in *project* now, if anything, and whether it is new or changed."""
         before = self._known.get(owner, {}).get(project.root)
+        is_known = before is not None and before.is_of(project)
+        if before is not None and is_known and now - before.seen_at < _FRESH_SECONDS:
+            return None, False
         known = KnownProject(
             project_id=project.project_id,
             name=project.name,
@@ -49,14 +65,7 @@ class ProjectRegistry:
             worktree_of=project.worktree_of,
             seen_at=max(now, before.seen_at) if before else now,  # of two, a store keeps the later one
         )
-        changed = before is None or (before.project_id, before.name, before.worktree_of) != (
-            known.project_id,
-            known.name,
-            known.worktree_of,
-        )
-        if not changed and before is not None and now - before.seen_at < _FRESH_SECONDS:
-            return None, False
-        return ProjectSeen(owner, known), changed
+        return ProjectSeen(owner, known), not is_known
 
     def with_id(self, root: Directory, project_id: ProjectId) -> list[ProjectSeen]:
         """Return what to keep so that the project at *root* has this id for everybody who knows it."""
@@ -66,8 +75,27 @@ class ProjectRegistry:
             if root in known and known[root].project_id != project_id
         ]
 
+    def in_the_way_of(self, new: ProjectSeen) -> tuple[ProjectForgotten, ...]:
+        """Return what to forget so that there is room for *new*; nothing, if it is known already."""
+        is_known = (new.owner, new.project.root) in self._by_use
+        too_many = 0 if is_known else max(0, len(self._by_use) + 1 - self.most)
+        return tuple(ProjectForgotten(*each) for each in islice(self._by_use, too_many))
+
+    def forget(self, forgotten: ProjectForgotten) -> None:
+        """Know a project no more."""
+        owner, root = forgotten.owner, forgotten.root
+        if self._known.get(owner, {}).pop(root, None) is not None:
+            roots = self._roots[owner]
+            del roots[bisect_left(roots, root)]
+            del self._by_use[owner, root]
+            if not roots:
+                del self._roots[owner], self._known[owner]
+
     def put(self, seen: ProjectSeen) -> None:
         """Know a project from now on."""
+        name = (seen.owner, seen.project.root)
+        self._by_use[name] = None
+        self._by_use.move_to_end(name)
         roots = self._known.setdefault(seen.owner, {})
         if seen.project.root not in roots:
             insort(self._roots.setdefault(seen.owner, []), seen.project.root)

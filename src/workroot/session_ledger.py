@@ -6,21 +6,19 @@ then shown in the table and told to listeners, all of it or nothing. Callers hol
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
-
-import anyio
 
 from workroot.core.changes import (
     AliasBound,
     Change,
     EndedForgotten,
+    EndingForgotten,
+    IdleMarked,
     SessionEnded,
     SessionSaved,
-    StoredState,
 )
-from workroot.core.session_table import SessionTable
 from workroot.core.sessions import (
     Alias,
     EndedSession,
@@ -30,41 +28,39 @@ from workroot.core.sessions import (
     SessionContext,
     SessionId,
 )
-from workroot.errors import NotStartedError, StoreUnavailableError
+from workroot.errors import StoreUnavailableError
 from workroot.events import EventBus, ProjectsChanged, SessionMoved
 from workroot.events import SessionEnded as SessionEndedEvent
+from workroot.held_state import HeldState
 from workroot.housekeeping import WriteBehind
-from workroot.kept_connections import KeptConnections
-from workroot.project_notes import Note, PlaceOutdatedError, ProjectNotes
-from workroot.registry import ProjectRegistry
+from workroot.project_notes import PlaceOutdatedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
+    from workroot.core.changes import StoredState
     from workroot.core.identities import Identities
     from workroot.core.ports import Clock, SessionStore
     from workroot.core.projects import Place
+    from workroot.project_notes import Note
 
 __all__ = ["PlaceOutdatedError", "SessionLedger"]
 
 logger = logging.getLogger(__name__)
 
+_SLICE = 500  # endings forgotten in one commit
+_MARK_SECONDS = 60.0  # how much idle time a crash may lose, where something is used
 
-class SessionLedger:
-    """What is shown, what is kept, and the one way from here to there.
+
+class SessionLedger(HeldState):
+    """What is shown, what is kept, and every way from here to there.
 
     Attributes:
-        sessions: what is shown; reading it needs no waiting.
-        projects: the projects that somebody has worked in.
         events: tells of each change, after it is kept.
         behind: what is written without anybody waiting.
-        connections: what conversations of the handshake era asked for.
-
-    Args:
-        store: keeps the changes.
-        clock: the time.
-        state: what the store keeps, if it is loaded already.
-        identities: under which ids projects are known, shared with the finder of places; None keeps none.
+        room: yields who gives way to one session more, and keeps them from use meanwhile; set by whoever knows.
+        max_ended: of so many sessions it is kept how they ended; may be set later.
     """
 
     def __init__(
@@ -74,31 +70,11 @@ class SessionLedger:
         state: StoredState | None = None,
         identities: Identities | None = None,
     ) -> None:
-        self._store, self._clock = store, clock
-        self._state, self._is_loaded = state, False
-        self.sessions = SessionTable()
-        self.projects = ProjectRegistry()
-        self._notes = ProjectNotes(self.projects, identities)
+        super().__init__(store, clock, state, identities)
+        self.room: Callable[[], AbstractContextManager[Sequence[SessionContext]]] = lambda: nullcontext(())
+        self.max_ended = 100_000
         self.events = EventBus()
-        self.behind = WriteBehind(store)
-        self.connections = KeptConnections(self._keep, clock)
-
-    async def load(self) -> None:
-        """Take over what the store keeps; the second time there is nothing to do.
-
-        Raises:
-            StoreUnavailableError: it cannot be read; nothing was taken over.
-        """
-        if self._is_loaded:
-            return
-        state = self._state if self._state is not None else await self._store.load()
-        wall, awake = self._clock.wall(), self._clock.awake()
-        seen = {session.key: awake - max(0.0, wall - session.last_used) for session in state.sessions}
-        self.sessions.load(state, seen=seen)
-        self._notes.load(state.projects, state.project_ids)
-        self.connections.load(state.connections, state.ended_aliases)
-        self._state, self._is_loaded = None, True
-        logger.info("holding %d sessions", len(self.sessions))
+        self.behind = WriteBehind(store, self._due_mark)
 
     async def move(
         self,
@@ -121,51 +97,104 @@ class SessionLedger:
             PlaceOutdatedError: the place has to be looked at again; nothing changed.
             StoreUnavailableError: nothing changed; the call may be repeated.
         """
-        async with self._notes.turn(place):
-            self._notes.check(place)
+        async with self.notes.turn(place):
+            self.notes.check(place)
             session, before = self.sessions.planned(owner, session_id, place, now=self._clock.wall(), signs=signs)
-            changes: list[Change] = [SessionSaved(session)]
+            changes: list[Change] = [SessionSaved(session, self.idle.now())]
             if alias is not None and before is None:
                 changes.append(AliasBound(owner, alias, session_id))
-            note = self._notes.planned(owner, place, now=self._clock.wall())
+            note = self.notes.planned(owner, place, now=self._clock.wall())
+            with self.room() if before is None else nullcontext(()) as giving_way:
+                endings = self._endings(giving_way, Ending.EXPIRED) if giving_way else ()
 
-            def tell() -> None:
-                self._show(note)
-                self.events.publish(SessionMoved(session, before, is_asked_for))
-                logger.info("session %s works in %s", session_id, place.directory)
+                def tell() -> None:
+                    self._show(note)
+                    self._tell_ended(endings)
+                    self.events.publish(SessionMoved(session, before, is_asked_for))
+                    logger.info("session %s works in %s", session_id, place.directory)
 
-            await self._keep([*changes, *note.changes], tell)
+                await self.keep([*changes, *note.changes, *self._changes_of(endings)], tell)
         return session, before
 
     async def end(self, sessions: Iterable[SessionContext], ending: Ending) -> list[EndedSession]:
         """End sessions for good, all in one commit, and return how they ended."""
-        ended_at = self._clock.wall()
-        endings = [
+        endings = self._endings(sessions, ending)
+        await self.keep(self._changes_of(endings), lambda: self._tell_ended(endings))
+        return endings
+
+    def _endings(self, sessions: Iterable[SessionContext], ending: Ending) -> list[EndedSession]:
+        ended_at, seen = self._clock.wall(), self.idle.now()
+        return [
             EndedSession(
                 session_id=session.session_id,
                 owner=session.owner,
                 last_directory=session.working_directory,
                 ending=ending,
                 ended_at=ended_at,
+                seen=seen,
             )
             for session in sessions
         ]
 
-        def tell() -> None:
-            for ended in endings:
-                self.events.publish(SessionEndedEvent(ended))
-                logger.info("session %s %s", ended.session_id, ended.ending)
+    def _changes_of(self, endings: Sequence[EndedSession]) -> Sequence[Change]:
+        if not endings:
+            return ()
+        too_many = len(self.sessions.endings) + len(endings) - self.max_ended
+        return [
+            *(SessionEnded(ended) for ended in endings),
+            *(EndingForgotten(key) for key in self.sessions.endings.oldest(too_many)),
+        ]
 
-        await self._keep([SessionEnded(ended) for ended in endings], tell)
-        return endings
+    def _tell_ended(self, endings: Sequence[EndedSession]) -> None:
+        # A line each at every level would hold up everybody else where thousands end.
+        level = logging.INFO if len(endings) == 1 else logging.DEBUG
+        for ended in endings:
+            self.events.publish(SessionEndedEvent(ended))
+            logger.log(level, "session %s %s", ended.session_id, ended.ending)
 
     async def forget_ended(self, *, before: float) -> None:
-        """Forget how those sessions ended that did so before this time (seconds since the Unix epoch)."""
-        await self._keep([EndedForgotten(before)], lambda: None)
+        """Forget how those sessions ended that did so before this time, on the idle clock; a slice at a time.
+
+        Raises:
+            StoreUnavailableError: some are forgotten, the others wait for the next time.
+        """
+        while (until := self.sessions.endings.forgettable(before=before, most=_SLICE)) is not None:
+            await self.keep([EndedForgotten(until)], lambda: None)
+
+    async def forget_endings(self, count: int) -> None:
+        """Forget how the first *count* sessions ended; a slice at a time.
+
+        Raises:
+            StoreUnavailableError: as `forget_ended`.
+        """
+        while count > 0 and (keys := self.sessions.endings.oldest(min(count, _SLICE))):
+            await self.keep([EndingForgotten(key) for key in keys], lambda: None)
+            count -= len(keys)
+
+    def see(self, session: SessionContext) -> None:
+        """Note that a session, which is held, is in use though nobody passed it; that is written behind."""
+        self.behind.note(self.sessions.see(session.key, seen=self.idle.now()))
+
+    def note_idle_mark(self, *, after_seconds: float = 0.0) -> None:
+        """Write behind where the idle clock stands, if that was last noted so long ago and there is need of it."""
+        is_needed = self.is_loaded and (len(self.sessions) or len(self.sessions.endings))
+        if is_needed and self.idle.seconds_since_mark() > after_seconds:
+            self.behind.note(IdleMarked(self.idle.mark()))
+
+    def _due_mark(self) -> IdleMarked | None:
+        """Return what else to write, where something is written late anyway."""
+        is_due = self.is_loaded and self.idle.seconds_since_mark() > _MARK_SECONDS
+        return IdleMarked(self.idle.mark()) if is_due else None
 
     def touch(self, session: SessionContext) -> None:
-        """Note that a session is used; that is written behind."""
-        self.behind.note(self.sessions.touch(session.key, now=self._clock.wall(), seen=self._clock.awake()))
+        """Note that a session, which is held, is used; that is written behind, and once in a window of that."""
+        if not self.sessions.is_recent(session):
+            self.behind.note(self.sessions.touch(session.key, now=self._clock.wall(), seen=self.idle.now()))
+
+    async def end_window(self) -> None:
+        """Write what waits to be written behind; what is used from now on is noted anew."""
+        self.sessions.end_window()
+        await self.behind.flush()
 
     async def note_project(self, owner: Owner, place: Place) -> bool:
         """Note that *owner* works in the project of *place*, if it has one; True: look there again, nothing was noted.
@@ -173,15 +202,15 @@ class SessionLedger:
         A new project is kept at once, or, if the store is away, as soon as it is back; when somebody last
         worked in a known one is written behind.
         """
-        async with self._notes.turn(place):
+        async with self.notes.turn(place):
             try:
-                self._notes.check(place)
+                self.notes.check(place)
             except PlaceOutdatedError:
                 return True
-            note = self._notes.planned(owner, place, now=self._clock.wall())
+            note = self.notes.planned(owner, place, now=self._clock.wall())
             if note.is_urgent:
                 try:
-                    await self._keep(note.changes, lambda: self._show(note))
+                    await self.keep(note.changes, lambda: self._show(note))
                     return False
                 except StoreUnavailableError:
                     logger.warning("a new project waits to be kept")
@@ -201,45 +230,13 @@ class SessionLedger:
             PlaceOutdatedError: the place has to be looked at again; nothing changed.
             StoreUnavailableError: nothing changed; the call may be repeated.
         """
-        async with self._notes.turn_to_join(place):
-            self._notes.check(place)
-            note = self._notes.planned_join(place)
-            await self._keep(note.changes, lambda: self._show(note))
+        async with self.notes.turn_to_join(place):
+            self.notes.check(place)
+            note = self.notes.planned_join(place)
+            await self.keep(note.changes, lambda: self._show(note))
         return bool(note.ids)
 
     def _show(self, note: Note) -> None:
-        self._notes.show(note)
+        self.notes.show(note)
         if note.news is not None:
             self.events.publish(ProjectsChanged(note.news.owner, note.news.project.project_id))
-
-    async def _keep(self, changes: Sequence[Change], tell: Callable[[], None]) -> None:
-        """Let the store keep changes, then show them and tell of them: all of it, cancelled or not, or nothing."""
-        if not self._is_loaded:
-            raise NotStartedError
-
-        async def keep() -> None:
-            await self._store.commit(changes)
-            self.sessions.apply(changes, seen=self._clock.awake())
-            tell()
-
-        if changes:
-            await _finish(keep())
-
-
-async def _finish(work: Coroutine[object, object, None]) -> None:
-    """Wait for the end of *work* even when cancelled, and only then be cancelled.
-
-    A task of its own, since the shield of a cancel scope does not hold off `Task.cancel`, which
-    `asyncio.timeout` and library users call: the store would keep what nobody is shown.
-    """
-    task = asyncio.get_running_loop().create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError as error:
-                cancelled = error
-    if cancelled is not None:
-        raise cancelled from (task.exception() if not task.cancelled() else None)
-    task.result()

@@ -1,88 +1,174 @@
-"""Ends the sessions that nobody uses: idle for too long, without a live connection, not in the middle of a change."""
+"""Ends the sessions that nobody uses: idle for too long, without a live connection, not in the middle of a change.
+
+The effort is for what is stale, not for what is held: the table has the longest idle first, and whoever is found to
+be in use is seen now, so that no look comes by again. What would end very many at once is looked at twice: a clock
+or a setting that is wrong for a moment must not cost anybody a day's work.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import contextmanager
+import logging
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
+
+import anyio
+from anyio.lowlevel import checkpoint
 
 from workroot.core.sessions import Ending
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from workroot.core.ports import Clock
-    from workroot.core.sessions import Alias, Owner, SessionContext, SessionId, SessionKey
+    from workroot.core.sessions import SessionContext, SessionId
+    from workroot.live_connections import LiveConnections
     from workroot.session_ledger import SessionLedger
+    from workroot.session_room import SessionRoom
     from workroot.turns import Turns
 
-__all__ = ["Sweeper"]
+__all__ = ["SECOND_LOOK_SECONDS", "Postponed", "Sweeper"]
 
-_BATCH = 500  # sessions ended in one commit
+logger = logging.getLogger(__name__)
+
+SECOND_LOOK_SECONDS = 60.0
+"""From the first look of a sweep that would end very many sessions to the second, which ends them."""
+
+_BATCH = 250  # sessions ended in one commit: more would hold the event loop up when they are shown
+_MANY = 1_000
+_MANY_SHARE = 0.2
+_MARK_SECONDS = 3600.0  # from one note of the idle clock to the next where nothing else is written
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """What a sweep did not end yet.
+
+    Attributes:
+        sessions: how many would have ended.
+        before: that were not used since this time (idle clock).
+        due: when those of them end that are still unused then (idle clock).
+    """
+
+    sessions: int
+    before: float
+    due: float
 
 
 class Sweeper:
-    """Knows which sessions are in use, and ends the others.
+    """Ends what is not in use.
 
     Args:
         turns: a session whose turn is taken is in use.
+        live: a session with a live connection is in use.
+        room: ends what is too much.
         idle_seconds: a session idle for longer is stale.
-        ended_seconds: how long it is remembered how a session ended.
+        ended_seconds: how long it is remembered how a session ended, counted as idle time is.
     """
 
     def __init__(
-        self, ledger: SessionLedger, turns: Turns, clock: Clock, *, idle_seconds: float, ended_seconds: float
+        self,
+        ledger: SessionLedger,
+        turns: Turns,
+        live: LiveConnections,
+        room: SessionRoom,
+        *,
+        idle_seconds: float,
+        ended_seconds: float,
     ) -> None:
-        self._ledger, self._turns, self._clock = ledger, turns, clock
+        self._ledger, self._turns, self._live, self._room = ledger, turns, live, room
         self.idle_seconds, self.ended_seconds = idle_seconds, ended_seconds  # may be set later
-        self._connected: Counter[tuple[Owner, Alias]] = Counter()
-        ledger.connections.is_live = self._is_live
-
-    def is_connected(self, session: SessionContext) -> bool:
-        """Tell whether a live connection stands for this session."""
-        aliases = self._ledger.sessions.aliases_of(session.key)
-        return any((session.owner, alias) in self._connected for alias in aliases)
-
-    @contextmanager
-    def connected(self, owner: Owner, alias: Alias) -> Iterator[None]:
-        """A connection named *alias* is live; the session that it stands for is not stale meanwhile."""
-        name = (owner, alias)
-        self._connected[name] += 1
-        try:
-            yield
-        finally:
-            self._connected[name] -= 1
-            if not self._connected[name]:
-                del self._connected[name]
-            if (session := self._ledger.sessions.of_alias(owner, alias)) is not None:
-                self._ledger.touch(session)
+        self._postponed: Postponed | None = None
+        self._has_postponed = anyio.Event()
 
     def stale_count(self) -> int:
         """Return how many sessions the next sweep would end, as of now; the effort is for those."""
-        idle = self._ledger.sessions.idle(before=self._clock.awake() - self.idle_seconds)
-        return sum(not self.is_connected(session) for session in idle)
+        before = self._ledger.idle.now() - self.idle_seconds
+        idle = sum(1 for _ in self._ledger.sessions.idle(before=before))
+        return idle - len(self._live.unseen(before=before))
+
+    @property
+    def postponed(self) -> Postponed | None:
+        """What the last sweep did not end yet, None if there is nothing."""
+        return self._postponed
+
+    def postponed_seconds(self) -> float:
+        """Return after how long what was postponed is due."""
+        due = self._postponed.due if self._postponed is not None else 0.0
+        return max(0.0, due - self._ledger.idle.now())
+
+    async def wait_postponed(self) -> None:
+        """Return when a sweep has postponed something."""
+        while self._postponed is None:
+            self._has_postponed = anyio.Event()
+            await self._has_postponed.wait()
 
     async def sweep(self) -> list[SessionId]:
-        """End what is stale, and return which sessions those were."""
-        swept: list[SessionId] = []
-        looked_at: set[SessionKey] = set()
-        while batch := self._next_stale(looked_at):
-            looked_at.update(session.key for session in batch)
-            with self._turns.take_free_nowait(session.key for session in batch) as free:
-                unused = [each for each in batch if each.key in free and not self.is_connected(each)]
-                swept.extend(ended.session_id for ended in await self._ledger.end(unused, Ending.EXPIRED))
-        return swept
+        """End what is stale, and return which sessions those were; or postpone it, if that is very much.
+
+        Raises:
+            StoreUnavailableError: some have ended, the others wait for the next time.
+        """
+        with self._turns.take_free_nowait(["sweep"]) as free:  # one under way does it
+            return await self._sweep() if free else []
+
+    async def _sweep(self) -> list[SessionId]:
+        now = self._ledger.idle.now()
+        before = now - self.idle_seconds
+        if self._postponed is not None:
+            if now < self._postponed.due:
+                return []
+            before = min(before, self._postponed.before)
+            self._postponed = None
+        elif (count := self._count_of_many(before)) is not None:
+            self._postponed = Postponed(count, before, now + SECOND_LOOK_SECONDS)
+            self._has_postponed.set()
+            logger.info(
+                "%d of %d sessions are idle for over %g s: those that are still so in %g s end then",
+                count,
+                len(self._ledger.sessions),
+                self.idle_seconds,
+                SECOND_LOOK_SECONDS,
+            )
+            return []
+        return await self._end_idle(before)
 
     async def housekeep(self) -> None:
         """Sweep, and forget what ended long ago and who will not come back."""
         await self.sweep()
         await self._ledger.connections.housekeep()
-        await self._ledger.forget_ended(before=self._clock.wall() - self.ended_seconds)
+        await self._ledger.forget_ended(before=self._ledger.idle.now() - self.ended_seconds)
+        await self._room.housekeep()
+        self._ledger.note_idle_mark(after_seconds=_MARK_SECONDS)
 
-    def _is_live(self, owner: Owner, alias: Alias) -> bool:
-        return (owner, alias) in self._connected
+    async def _end_idle(self, before: float) -> list[SessionId]:
+        swept: list[SessionId] = []
+        self._see_live(before)
+        while batch := list(islice(self._ledger.sessions.idle(before=before), _BATCH)):
+            with self._turns.take_free_nowait(session.key for session in batch) as free:
+                unused = []
+                for session in batch:
+                    if session.key not in free or self._is_in_use(session):
+                        self._ledger.see(session)
+                    else:
+                        unused.append(session)
+                swept.extend(ended.session_id for ended in await self._ledger.end(unused, Ending.EXPIRED))
+            await checkpoint()
+        if swept:
+            logger.info("%d sessions expired, %d are held", len(swept), len(self._ledger.sessions))
+        return swept
 
-    def _next_stale(self, looked_at: set[SessionKey]) -> list[SessionContext]:
-        idle = self._ledger.sessions.idle(before=self._clock.awake() - self.idle_seconds)
-        return list(islice((session for session in idle if session.key not in looked_at), _BATCH))
+    def _is_in_use(self, session: SessionContext) -> bool:
+        """Tell whether a stale session is in use all the same: within a window that a stalled store keeps open, too."""
+        return self._live.is_connected(session) or self._ledger.sessions.is_recent(session)
+
+    def _count_of_many(self, before: float) -> int | None:
+        """Return how many sessions are stale, or None if they are not very many."""
+        self._see_live(before)
+        at_most = max(_MANY, int(len(self._ledger.sessions) * _MANY_SHARE))
+        idle = self._ledger.sessions.idle(before=before)
+        if sum(1 for _ in islice(idle, at_most)) < at_most or next(idle, None) is None:
+            return None
+        return at_most + 1 + sum(1 for _ in idle)
+
+    def _see_live(self, before: float) -> None:
+        """Let sessions with a live connection be seen now, so that no look at what is stale comes by."""
+        for session in self._live.unseen(before=before):
+            self._ledger.see(session)

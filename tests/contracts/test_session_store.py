@@ -17,6 +17,10 @@ from workroot.core.changes import (
     ConnectionSaved,
     EndedAliasesForgotten,
     EndedForgotten,
+    EndingForgotten,
+    IdleMark,
+    IdleMarked,
+    ProjectForgotten,
     ProjectIdKept,
     ProjectSeen,
     SessionEnded,
@@ -97,6 +101,7 @@ def ended(session: SessionContext, ending: Ending = Ending.CLOSED, at: float = 2
             last_directory=session.working_directory,
             ending=ending,
             ended_at=at,
+            seen=at - 500.5,
         )
     )
 
@@ -229,6 +234,78 @@ async def test_a_touch_of_a_session_that_is_gone_changes_nothing(store: SessionS
     assert await store.load() == before
 
 
+# The idle clock
+
+
+async def seen(store: SessionStore) -> dict[SessionKey, float]:
+    return dict((await store.load()).seen)
+
+
+async def test_a_session_comes_back_with_when_it_was_seen(store: SessionStore) -> None:
+    other = replace(WORK, owner=Owner(ADA.principal, "tenant"))
+
+    await store.commit([SessionSaved(WORK, 7.25), SessionSaved(other, -3.5), SessionSaved(BARE)])
+
+    assert await seen(store) == {WORK.key: 7.25, other.key: -3.5}
+
+
+async def test_a_newer_revision_moves_when_it_was_seen_and_one_that_does_not_know_leaves_it(
+    store: SessionStore,
+) -> None:
+    await store.commit([SessionSaved(WORK, 7.0)])
+
+    await store.commit([SessionSaved(replace(WORK, revision=2), 9.0)])
+    await store.commit([SessionSaved(replace(WORK, revision=3))])
+    await store.commit([SessionSaved(replace(WORK, revision=1), 20.0)])
+
+    assert await seen(store) == {WORK.key: 9.0}
+
+
+@pytest.mark.parametrize(
+    ("before", "touched", "after"),
+    [(7.0, 9.0, 9.0), (7.0, 5.0, 7.0), (7.0, None, 7.0), (None, 5.0, 5.0), (None, -5.0, -5.0)],
+)
+async def test_a_touch_moves_when_a_session_was_seen_forward_only(
+    store: SessionStore, before: float | None, touched: float | None, after: float
+) -> None:
+    await store.commit([SessionSaved(WORK, before), SessionSaved(BARE, 1.0)])
+
+    await store.commit([SessionTouched(WORK.key, 5_000.5, touched)])
+
+    assert await seen(store) == {WORK.key: after, BARE.key: 1.0}
+    assert (await kept(store))[WORK.key] == replace(WORK, last_used=5_000.5)
+
+
+async def test_a_touch_that_knows_of_no_idle_clock_leaves_it_unknown(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK)])
+
+    await store.commit([SessionTouched(WORK.key, 5_000.5)])
+
+    assert await seen(store) == {}
+
+
+async def test_the_wall_clock_may_go_back_while_the_idle_clock_goes_on(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK, 7.0)])
+
+    await store.commit([SessionTouched(WORK.key, 1.0, 9.0)])
+
+    assert await seen(store) == {WORK.key: 9.0}
+    assert await kept(store) == {WORK.key: WORK}
+
+
+async def test_nothing_is_left_of_when_an_ended_session_was_seen(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK, 7.0), SessionTouched(WORK.key, 5_000.5, 9.0), ended(WORK)])
+
+    assert await seen(store) == {}
+
+
+async def test_the_idle_mark_noted_last_is_kept(store: SessionStore) -> None:
+    await store.commit([IdleMarked(IdleMark(1.0, 1_700_000_000.25, 2.0))])
+    await store.commit([IdleMarked(last := IdleMark(0.1 + 0.2, 3.0, 1e-9))])
+
+    assert (await store.load()).idle_mark == last
+
+
 # Endings
 
 
@@ -279,13 +356,22 @@ async def test_endings_are_forgotten_that_lie_before_the_given_time(store: Sessi
     )
     await store.commit([old, then, new])
 
-    await store.commit([EndedForgotten(1_000.0)])
+    await store.commit([EndedForgotten(1_000.0 - 500.5)])
 
     assert set((await store.load()).ended) == {then.ended, new.ended}
 
 
+async def test_one_ending_is_forgotten_alone(store: SessionStore) -> None:
+    here, there = ended(WORK), ended(replace(WORK, owner=Owner(ADA.principal, "tenant")))
+    await store.commit([here, there])
+
+    await store.commit([EndingForgotten(here.ended.key), EndingForgotten(BARE.key)])
+
+    assert (await store.load()).ended == (there.ended,)
+
+
 async def test_a_key_is_free_again_once_its_ending_is_forgotten(store: SessionStore) -> None:
-    await store.commit([SessionSaved(WORK), bound("conn", WORK), ended(WORK, at=1.0), EndedForgotten(2.0)])
+    await store.commit([SessionSaved(WORK), bound("conn", WORK), ended(WORK, at=1.0), EndedForgotten(2.0 - 500.5)])
 
     await store.commit([SessionSaved(WORK)])
 
@@ -379,6 +465,15 @@ async def test_projects_are_kept_by_owner_and_root(store: SessionStore) -> None:
     await store.commit(seen)
 
     assert set((await store.load()).projects) == set(seen)
+
+
+async def test_a_project_that_is_forgotten_is_gone_for_its_owner_alone(store: SessionStore) -> None:
+    tenant = Owner(ADA.principal, "tenant")
+    await store.commit([ProjectSeen(ADA, APP), ProjectSeen(EVE, APP), ProjectSeen(tenant, APP)])
+
+    await store.commit([ProjectForgotten(ADA, APP.root), ProjectForgotten(ADA, Directory("/unknown"))])
+
+    assert set((await store.load()).projects) == {ProjectSeen(EVE, APP), ProjectSeen(tenant, APP)}
 
 
 # The ids under which projects were known last
@@ -528,7 +623,8 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
     other = replace(BARE, session_id=SessionId("wr_other"))
     await store.commit([SessionSaved(WORK), bound("conn", WORK), ended(gone, at=1.0), ProjectSeen(ADA, APP)])
     await store.commit([ProjectIdKept(APP_ID), ConnectionSaved(CONN)])
-    await store.commit([AliasEnded(EndedAlias(EVE, Alias("over"), 1.0))])
+    await store.commit([AliasEnded(EndedAlias(EVE, Alias("over"), 1.0)), SessionTouched(WORK.key, 0.0, 4.0)])
+    await store.commit([ended(replace(BARE, session_id=SessionId("wr_forgotten")), at=700.0)])
     before = await store.load()
 
     with pytest.raises(ChangeRefusedError):
@@ -536,16 +632,19 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
             [
                 SessionSaved(BARE),
                 SessionSaved(other),
-                SessionTouched(WORK.key, 9_999.0),
+                SessionTouched(WORK.key, 9_999.0, 9.0),
+                IdleMarked(IdleMark(1.0, 2.0, 3.0)),
+                EndingForgotten(SessionKey("default", SessionId("wr_forgotten"))),
                 bound("conn", BARE),
                 bound("new", WORK),
                 ProjectSeen(ADA, replace(APP, name="renamed", seen_at=9_999.0)),
                 ProjectSeen(EVE, APP),
+                ProjectForgotten(ADA, APP.root),
                 ProjectIdKept(replace(APP_ID, name="renamed")),
                 ProjectIdKept(replace(APP_ID, key=ProjectKey("/other/.git", ""))),
                 ended(WORK),
                 ended(other, at=3.0),
-                EndedForgotten(2.0),
+                EndedForgotten(2.0 - 500.5),
                 ConnectionSaved(replace(CONN, log_level=None)),
                 ConnectionSaved(replace(CONN, alias=Alias("new"))),
                 ConnectionForgotten(ADA, CONN.alias),
@@ -561,6 +660,7 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
     assert set(after.aliases) == set(before.aliases)
     assert set(after.projects) == set(before.projects)
     assert after.project_ids == before.project_ids
+    assert (after.seen, after.idle_mark) == (before.seen, None)
     assert (after.connections, after.ended_aliases) == (before.connections, before.ended_aliases)
     await store.commit([ended(WORK)])  # the aliases of a session are still known with it
     assert (await store.load()).aliases == ()
@@ -589,6 +689,20 @@ async def test_text_that_is_not_unicode_is_refused(store: SessionStore, change: 
         await store.commit([ProjectSeen(EVE, APP), change])
 
     assert await store.load() == before
+
+
+# Room
+
+
+async def test_tidying_changes_nothing_that_is_kept(store: SessionStore) -> None:
+    await store.commit([SessionSaved(WORK), ended(BARE), ProjectSeen(ADA, APP)])
+    before = await store.load()
+
+    assert await store.tidy() >= 0
+
+    assert await store.load() == before
+    await store.commit([SessionSaved(replace(WORK, session_id=SessionId("wr_next")))])
+    assert len((await store.load()).sessions) == 2
 
 
 # Many callers

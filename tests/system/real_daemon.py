@@ -74,20 +74,29 @@ class Process:
         os.close(self._descriptor)
 
 
-def end_processes_with(variable: str) -> None:
-    """End the daemons and connectors that have *variable* (`NAME=value`) in their environment.
-
-    A daemon may have been starting when the other was told to stop.
-    """
+def processes_with(variable: str) -> list[int]:
+    """Return the ids of the processes that have *variable* (`NAME=value`) in their environment."""
+    found = []
     for entry in os.listdir("/proc"):
         with suppress(OSError):
             if entry.isdecimal() and variable.encode() in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
-                process = Process(int(entry))
-                process.signal(signal.SIGTERM)
-                if not process.wait_end(5):
-                    process.signal(signal.SIGKILL)
-                    process.wait_end(5)
-                process.close()
+                found.append(int(entry))
+    return found
+
+
+def end_processes_with(variable: str) -> None:
+    """End the daemons and connectors that have *variable* in their environment.
+
+    A daemon may have been starting when the other was told to stop.
+    """
+    for pid in processes_with(variable):
+        with suppress(OSError):
+            process = Process(pid)
+            process.signal(signal.SIGTERM)
+            if not process.wait_end(5):
+                process.signal(signal.SIGKILL)
+                process.wait_end(5)
+            process.close()
 
 
 @dataclass
@@ -180,12 +189,16 @@ class Home:
         self.started.append(started)
         return started
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start a daemon, and return when clients can connect."""
+    def start(self, *, under: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start a daemon, and return when clients can connect.
+
+        Args:
+            under: a command that starts it, such as a tracer; it is then what is returned.
+        """
         said, saying = os.pipe()
         try:
             started = subprocess.Popen(
-                [WORKROOT, "serve", "--ready-fd", str(saying)],
+                [*under, WORKROOT, "serve", "--ready-fd", str(saying)],
                 env=self.environment,
                 cwd="/",
                 stdin=subprocess.DEVNULL,

@@ -166,7 +166,7 @@ async def test_the_state_directory_holds_what_the_table_lists(home: Home) -> Non
     generic = {re.sub(r"workroot-.+-\d{8}T\d{12}Z\.db", "workroot-VERSION-TIME.db", name) for name in found}
     if "run/HOST/daemon.sock" in listed and not Path(home.socket_path).is_relative_to(home.state):
         generic.add("run/HOST/daemon.sock")  # its path was too long here
-    assert generic == {*listed} - {"workroot.db.vN.bak", "workroot.db.damaged-TIME"}
+    assert generic == {*listed} - {"workroot.db.vN.bak", "workroot.db.damaged-TIME", "workroot.db.replaced-TIME"}
     for name, mode in found.items():
         assert name == "config.toml" or mode == "0600", name
     assert {stat.S_IMODE(path.stat().st_mode) for path in home.state.rglob("*") if path.is_dir()} == {0o700}

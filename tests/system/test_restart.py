@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import anyio
 import pytest
-from real_daemon import DEADLINE_SECONDS, ERAS, LEGACY, MODERN, MODERN_META, Home, answer_of
-
-ROUNDS, ROUNDS_IN_FULL = 3, 12
-CLIENTS = 4
+from real_daemon import ERAS, LEGACY, MODERN, Home, answer_of
 
 
 async def test_a_call_in_flight_fails_with_an_error_that_says_to_retry(home: Home) -> None:
@@ -110,54 +103,3 @@ async def test_known_projects_and_their_ids_outlive_the_daemon(home: Home) -> No
 
     assert after["project_info"]["id"] == before["project_info"]["id"]
     assert [row["root"] for row in listed["projects"]] == [str(project)]
-
-
-@dataclass
-class Walker:
-    """A client that moves one session again and again, and knows what was acknowledged."""
-
-    session: str | None = None
-    asked: int = -1
-    acknowledged: int = -1  # number of the last move that was acknowledged
-    moving: anyio.Event = field(default_factory=anyio.Event)
-
-    async def walk(self, home: Home, directories: list[Path], killed: anyio.Event) -> None:
-        """Move until the daemon is killed."""
-        async with home.open_raw_connector() as client:
-            while not killed.is_set():
-                self.asked += 1
-                arguments = {"directory": str(directories[self.asked % len(directories)])}
-                if self.session is not None:
-                    arguments["session_id"] = self.session
-                answer = await client.call(self.asked, "set_working_directory", meta=MODERN_META, **arguments)
-                if "error" in answer:
-                    assert answer["error"]["data"] == {"retry": True}
-                    return
-                self.session = answer["result"]["structuredContent"]["session_id"]
-                self.acknowledged = self.asked
-                self.moving.set()
-
-
-@pytest.mark.slow
-async def test_no_acknowledged_change_is_lost_when_the_daemon_is_killed(home: Home, is_full: bool) -> None:
-    directories = [home.repository(f"d{number}") for number in range(7)]
-
-    for _ in range(ROUNDS_IN_FULL if is_full else ROUNDS):
-        walkers, killed = [Walker() for _ in range(CLIENTS)], anyio.Event()
-        async with anyio.create_task_group() as tasks:
-            for walker in walkers:
-                tasks.start_soon(walker.walk, home, directories, killed)
-            with anyio.fail_after(DEADLINE_SECONDS):
-                for walker in walkers:
-                    await walker.moving.wait()
-            await anyio.to_thread.run_sync(home.kill_daemon)
-            killed.set()
-
-        async with home.open_raw_connector() as client:  # it starts the next daemon
-            await client.initialize()
-            kept = home.sessions()
-        for walker in walkers:
-            assert walker.session is not None
-            # What was acknowledged last, or what was asked after it and may have been carried out.
-            possible = [directories[number % 7] for number in (walker.acknowledged, walker.asked)]
-            assert Path(kept[walker.session]["working_directory"]) in possible

@@ -174,7 +174,9 @@ SHOWN_BY = {
         "unit/test_tracing.py::test_a_span_says_what_was_asked_and_nothing_of_what_was_in_it",
     ),
     "What was acknowledged": (
-        "system/test_restart.py::test_no_acknowledged_change_is_lost_when_the_daemon_is_killed",
+        "system/test_crashes.py::"
+        "test_nothing_acknowledged_is_lost_or_crossed_or_done_twice_whenever_the_daemon_is_killed",
+        "system/test_power_loss.py::test_the_log_is_synced_between_every_request_and_its_answer",
         "system/test_sqlite_store.py::test_the_settings_that_keep_data_safe_are_in_force",
     ),
     "A database that was deleted": (

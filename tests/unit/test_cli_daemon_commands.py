@@ -107,6 +107,33 @@ async def test_status_shows_how_the_daemon_is_on_one_screen(state: Path) -> None
         assert fact in shown
 
 
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        ({"is_refusing": False}, "changes are lost if the daemon ends; tried again every minute"),
+        ({"is_refusing": True}, "changes are refused; tried again every minute"),
+    ],
+)
+async def test_status_says_since_when_and_why_nothing_reaches_the_disk(
+    state: Path, store: dict[str, object], said: str
+) -> None:
+    store = {"problem": "full", "memory_only_since": 1785229200.0, "memory_only_because": "the disk is full", **store}
+    async with daemon(state, status={**FULL_STATUS, "store": store}).running() as fake:
+        shown = (await fake.run("status")).stdout
+
+    assert "memory only since 2026-07-28T09:00:00Z: the disk is full\n" in shown
+    assert said in shown
+
+
+async def test_status_names_another_journal_and_files_that_were_moved(state: Path) -> None:
+    store = {"size_bytes": 0, "problem": None, "journal_warning": "it lies on nfs4", "moved_aside": ["/a", "/b"]}
+    async with daemon(state, status={**FULL_STATUS, "store": store}).running() as fake:
+        shown = (await fake.run("status")).stdout
+
+    for fact in ("well, 0.0 MB\n", "it lies on nfs4\n", "could not be used was moved to /a\n", "was moved to /b\n"):
+        assert fact in shown
+
+
 async def test_status_shows_all_times_as_the_clock_on_the_wall_and_counts_only_what_repeats(state: Path) -> None:
     problem = {"time": "2026-07-28T09:00:00.123Z", "message": "odd", "count": 1}
     async with daemon(state, status={**FULL_STATUS, "problems": [problem]}).running() as fake:
@@ -407,6 +434,19 @@ async def test_a_query_that_nothing_matches_is_named(state: Path) -> None:
 
 
 # sweep
+
+
+async def test_sweep_says_what_it_postponed_and_until_when(state: Path) -> None:
+    answer = {"removed": [], "postponed": {"sessions": 12345, "in_seconds": 60}}
+    async with daemon(state, sweep=answer).running() as fake:
+        result = await fake.run("sweep")
+        as_json = await fake.run("sweep", "--json")
+
+    assert result.stdout == (
+        "ended none yet: 12345 sessions were idle for too long, which is very many at once; "
+        "those that are still unused in 60 s end then\n"
+    )
+    assert json.loads(as_json.stdout) == answer
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,9 @@ ALL = list(commands(program))
 
 
 def test_the_commands_of_this_version_are_all_there() -> None:
-    names = "status sessions projects why logs init trust connect serve stop upgrade sweep doctor service token"
+    names = "status sessions projects why logs init trust connect serve stop upgrade sweep export import doctor"
 
-    assert " ".join(program.commands) == names
+    assert " ".join(program.commands) == f"{names} service token"
 
 
 @pytest.mark.parametrize(

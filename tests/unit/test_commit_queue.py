@@ -44,9 +44,9 @@ def number(changes: Sequence[Change]) -> float:
     return change.before
 
 
-async def test_those_who_wait_together_share_a_batch_of_at_most_64_in_their_order() -> None:
+async def test_those_who_wait_together_share_a_batch_of_at_most_256_in_their_order() -> None:
     writer = GatedWriter()
-    queue = CommitQueue(writer.write, capacity=200)
+    queue = CommitQueue(writer.write, capacity=500)
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as writing:
@@ -54,14 +54,14 @@ async def test_those_who_wait_together_share_a_batch_of_at_most_64_in_their_orde
             async with anyio.create_task_group() as callers:
                 callers.start_soon(queue.put, item(0))
                 await writer.entered.wait()
-                for value in range(1, 101):
+                for value in range(1, 301):
                     callers.start_soon(queue.put, item(value))
                 await anyio.wait_all_tasks_blocked()
                 writer.gate.set()
             queue.close(within_seconds=5)
 
-    assert [len(batch) for batch in writer.batches] == [1, 64, 36]
-    assert [number(changes) for batch in writer.batches for changes in batch] == list(range(101))
+    assert [len(batch) for batch in writer.batches] == [1, 256, 44]
+    assert [number(changes) for batch in writer.batches for changes in batch] == list(range(301))
 
 
 async def test_each_caller_hears_its_own_answer() -> None:
@@ -194,3 +194,46 @@ async def test_a_fault_of_the_writer_ends_the_queue_and_leaves_nobody_waiting() 
         queue.close(within_seconds=0)
 
     assert [type(error) for error in heard] == [StoreUnavailableError, StoreUnavailableError]
+
+
+async def test_the_writer_can_wait_until_all_who_were_answered_have_gone_on() -> None:
+    gone_on: list[float] = []
+    seen: list[list[float]] = []
+
+    async def write(batch: list[Sequence[Change]]) -> list[StoreError | None]:
+        await queue.wait_heard()
+        seen.append(list(gone_on))
+        return [None for _ in batch]
+
+    async def call(value: float) -> None:
+        await queue.put(item(value))
+        gone_on.append(value)
+
+    queue = CommitQueue(write, capacity=600)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            async with anyio.create_task_group() as callers:
+                for value in range(600):
+                    callers.start_soon(call, value)
+                await anyio.wait_all_tasks_blocked()
+                tasks.start_soon(queue.run)
+            queue.close(within_seconds=5)
+
+    assert [len(each) for each in seen] == [0, 256, 512]
+
+
+async def test_cancelled_callers_are_not_waited_for() -> None:
+    writer = GatedWriter()
+    queue = CommitQueue(writer.write, capacity=10)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(queue.run)
+            async with anyio.create_task_group() as callers:
+                callers.start_soon(queue.put, item(0))
+                callers.start_soon(queue.put, item(1))
+                await writer.entered.wait()
+                callers.cancel_scope.cancel()
+                writer.gate.set()
+            await queue.put(item(2))
+            await queue.wait_heard()
+            queue.close(within_seconds=5)

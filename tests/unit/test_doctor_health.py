@@ -41,6 +41,31 @@ def test_a_store_that_keeps_nothing_is_a_problem(store: dict[str, object], expec
     assert states(health.look_at_store(saying(store=store))) == [expected]
 
 
+def test_what_is_in_memory_only_is_a_problem_and_says_why() -> None:
+    store = {"problem": None, "memory_only_since": 1795266000.0, "memory_only_because": "/x/workroot.db is full"}
+
+    found = only(health.look_at_store(saying(store=store)))
+
+    assert found.state == "problem"
+    assert Private(": memory only since 2026-11-21T13:00:00Z: /x/workroot.db is full") in found.seen
+
+
+def test_what_is_refused_is_no_more_in_memory_than_before() -> None:
+    store = {"problem": "full", "memory_only_since": 1.0, "memory_only_because": "full", "is_refusing": True}
+
+    assert "cannot keep anything" in seen(only(health.look_at_store(saying(store=store))))
+
+
+def test_another_journal_and_files_that_were_moved_are_worth_a_warning() -> None:
+    store = {"problem": None, "journal_warning": "it lies on nfs4", "moved_aside": ["/x/workroot.db.damaged-1", "/y"]}
+
+    found = list(health.look_at_store(saying(store=store)))
+
+    assert states(found) == ["warning", "warning", "warning", "ok"]
+    assert "it lies on nfs4" in seen(found[0])
+    assert "was moved to /x/workroot.db.damaged-1" in seen(found[1])
+
+
 @pytest.mark.parametrize(
     ("watching", "expected", "words"),
     [

@@ -12,7 +12,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from fakes import Gate, HeldStore, ManualClock
-from workroot.core.changes import ProjectSeen, SessionSaved, SessionTouched
+from workroot.core.changes import IdleMark, IdleMarked, ProjectForgotten, ProjectSeen, SessionSaved, SessionTouched
 from workroot.core.projects import Directory, KnownProject, ProjectId
 from workroot.core.sessions import (
     Owner,
@@ -420,6 +420,43 @@ async def test_when_the_store_fails_while_the_refused_is_sought_nothing_else_is_
     await behind.flush()
 
     assert await kept(store) == (101.0, ["p"])
+
+
+async def test_what_is_worth_a_write_anyway_goes_along_and_causes_none(store: HeldStore) -> None:
+    worth: list[IdleMarked | None] = [IdleMarked(IdleMark(1.0, 2.0, 3.0)), None]
+    behind = WriteBehind(store, lambda: worth.pop(0))
+    await behind.flush()
+    assert store.commits == []
+
+    for at in (101.0, 102.0):
+        behind.note(SessionTouched(SESSION.key, at))
+        await behind.flush()
+
+    assert store.commits == [
+        (SessionTouched(SESSION.key, 101.0), IdleMarked(IdleMark(1.0, 2.0, 3.0))),
+        (SessionTouched(SESSION.key, 102.0),),
+    ]
+
+
+async def test_of_two_idle_marks_the_last_is_written(behind: WriteBehind, store: HeldStore) -> None:
+    behind.note(IdleMarked(IdleMark(1.0, 2.0, 3.0)))
+    behind.note(last := IdleMarked(IdleMark(2.0, 3.0, 4.0)))
+
+    await behind.flush()
+
+    assert store.commits == [(last,)]
+
+
+async def test_of_a_project_that_is_forgotten_and_seen_again_the_last_is_written(
+    behind: WriteBehind, store: HeldStore
+) -> None:
+    seen = ProjectSeen(ADA, PROJECT)
+    behind.note(ProjectForgotten(ADA, PROJECT.root))
+    behind.note(seen)
+
+    await behind.flush()
+
+    assert store.commits == [(seen,)]
 
 
 async def test_another_sandboxes_session_of_the_same_id_is_another_write(behind: WriteBehind, store: HeldStore) -> None:

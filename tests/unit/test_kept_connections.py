@@ -10,10 +10,9 @@ from workroot import kept_connections
 from workroot.core.sessions import Alias, Owner
 from workroot.errors import StoreUnavailableError
 from workroot.kept_connections import EXPIRY_SECONDS, MOST_SUBSCRIPTIONS, KeptConnections, keep_nowhere
+from workroot.live_connections import LiveConnections
 from workroot.session_ledger import SessionLedger
 from workroot.storage.memory import MemoryStore
-from workroot.sweeper import Sweeper
-from workroot.turns import Turns
 
 ADA, EVE = Owner("uid:1000"), Owner("uid:1001")
 CONN, OTHER = Alias("conn"), Alias("other")
@@ -163,9 +162,9 @@ async def test_a_live_conversation_gives_way_only_if_there_is_no_other(
 
 async def test_a_live_conversation_is_one_that_the_sweeper_knows_a_connection_of(world: World) -> None:
     ledger = SessionLedger(world.store, world.clock)
-    sweeper = Sweeper(ledger, Turns(), world.clock, idle_seconds=DAY, ended_seconds=DAY)
+    live = LiveConnections(ledger)
 
-    with sweeper.connected(ADA, CONN):
+    with live.connected(ADA, CONN):
         assert ledger.connections.is_live(ADA, CONN)
         assert not ledger.connections.is_live(ADA, OTHER)
     assert not ledger.connections.is_live(ADA, CONN)
@@ -380,6 +379,51 @@ async def test_a_step_of_the_wall_clock_forgets_nothing_that_was_asked_for(world
     await kept.housekeep()
 
     assert subscriptions(kept) == {PROJECTS}
+
+
+@pytest.mark.parametrize("wall", [3650 * DAY, -3650 * DAY])
+@pytest.mark.parametrize("is_kept", [False, True])
+async def test_a_step_of_the_wall_clock_ends_no_conversation_in_use(world: World, wall: float, is_kept: bool) -> None:
+    kept, begun_at = await world.daemon(), world.clock.wall()
+    if is_kept:
+        await kept.subscribe(ADA, CONN, PROJECTS, is_resumable=True)
+    await kept.note_use(ADA, CONN, begun_at=begun_at)
+    world.clock.jump_wall_to(world.clock.wall() + wall)
+
+    assert not kept.is_over(ADA, CONN, begun_at=begun_at)
+    world.clock.advance(EXPIRY_SECONDS)
+    assert not kept.is_over(ADA, CONN, begun_at=begun_at)
+    world.clock.advance(1)
+    assert kept.is_over(ADA, CONN, begun_at=begun_at)
+
+
+async def test_a_step_of_the_wall_clock_between_two_daemons_leaves_a_day_to_come_back(world: World) -> None:
+    before, begun_at = await world.daemon(), world.clock.wall()
+    await before.subscribe(ADA, CONN, PROJECTS, is_resumable=True)
+    world.clock.jump_wall_to(world.clock.wall() + 3650 * DAY)
+
+    after = await world.daemon()
+    world.clock.advance(DAY)
+    await after.housekeep()
+    assert not after.is_over(ADA, CONN, begun_at=begun_at)
+    assert subscriptions(after) == {PROJECTS}
+
+    world.clock.advance(1)
+    await after.housekeep()
+    assert after.get(ADA, CONN) is None
+
+
+async def test_of_very_many_conversations_the_uses_of_the_latest_are_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_connections, "_MOST_CONNECTIONS", 2)
+    kept, begun_at = await world.daemon(), world.clock.wall()
+    for alias in ("one", "two", "one", "three"):
+        await kept.note_use(ADA, Alias(alias), begun_at=begun_at)
+    world.clock.jump_wall_to(world.clock.wall() + 3650 * DAY)
+
+    is_over = [kept.is_over(ADA, Alias(alias), begun_at=begun_at) for alias in ("one", "two", "three")]
+    assert is_over == [False, True, False]
 
 
 async def test_without_a_store_it_is_kept_for_as_long_as_the_object() -> None:

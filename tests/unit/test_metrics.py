@@ -178,6 +178,19 @@ async def test_who_cannot_keep_anything_is_not_ready_and_says_why_in_a_word() ->
     assert (await world.samples())["workroot_store_usable"] == 0
 
 
+async def test_a_store_in_memory_only_is_counted_as_such_and_clients_are_served_all_the_same() -> None:
+    world = World()
+    world.store = replace(
+        STORE, memory_only_since=1.0, memory_only_because="the disk is full", moved_aside=("/a", "/b")
+    )
+
+    samples = await world.samples()
+
+    assert (await world.metrics.readyz())[0] == 200
+    assert (samples["workroot_store_memory_only"], samples["workroot_store_moved_aside"]) == (1, 2)
+    assert samples["workroot_store_usable"] == 1
+
+
 async def test_who_is_stopping_is_not_ready() -> None:
     world = World()
     world.is_stopping = True
@@ -193,6 +206,7 @@ async def test_the_rest_of_the_metrics_is_what_the_parts_say() -> None:
 
     assert samples["workroot_refusals_total/rate_limit"] == 3
     assert samples["workroot_store_commits_total/kept"] == 5
+    assert samples["workroot_store_memory_only"] == samples["workroot_store_moved_aside"] == 0
     assert samples["workroot_watched_directories/told"] == 2
     assert samples["workroot_log_records_total/ERROR"] == 3
     assert samples["workroot_connectors"] == 4

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workroot.core.changes import ProjectSeen
+from workroot.core.changes import ProjectForgotten, ProjectSeen
 from workroot.core.projects import Directory, KnownProject, Project, ProjectId
 from workroot.core.sessions import Owner
 from workroot.errors import ProjectUnknownError
@@ -327,3 +327,60 @@ def test_an_id_can_be_taken_from_a_root_for_everybody_who_knows_it(registry: Pro
         registry.put(seen)
     assert registry.with_id(APP.root, ProjectId("local")) == []
     assert registry.root_of(ADA, APP_ID) == "/work/fix"
+
+
+# Room
+
+
+def room(registry: ProjectRegistry, owner: Owner, new: Project, *, now: float) -> list[tuple[Owner, str]]:
+    """Work in a project, let others give way to it, and return which."""
+    seen, _ = registry.planned(owner, new, now=now)
+    assert seen is not None
+    gone = registry.in_the_way_of(seen)
+    for each in gone:
+        registry.forget(each)
+    registry.put(seen)
+    return [(each.owner, each.root) for each in gone]
+
+
+def test_of_more_than_may_be_known_the_one_seen_longest_ago_gives_way(registry: ProjectRegistry) -> None:
+    registry.most = 3
+    note(registry, ADA, APP, now=200.0)
+
+    assert room(registry, EVE, APP, now=300.0) == [(ADA, "/work/fix")]
+    assert registry.count() == 3
+    assert [known.root for known in registry.known(ADA)] == ["/work/app", "/opt/tool"]
+    assert [known.root for known in registry.below(ADA, "/work")] == ["/work/app"]
+
+
+def test_a_project_that_is_known_needs_no_room(registry: ProjectRegistry) -> None:
+    registry.most = 3
+
+    assert room(registry, ADA, APP, now=300.0) == []
+    assert registry.count() == 3
+
+
+def test_a_lower_bound_is_kept_from_the_next_new_project_on(registry: ProjectRegistry) -> None:
+    registry.most = 1
+
+    assert room(registry, EVE, APP, now=300.0) == [(ADA, "/work/app"), (ADA, "/work/fix"), (ADA, "/opt/tool")]
+    assert registry.known(ADA) == []
+    assert registry.below(ADA, "/") == []
+    assert registry.holds(ADA, "/work/app") is None
+    assert room(registry, ADA, TOOL, now=301.0) == [(EVE, "/work/app")]
+
+
+def test_what_is_not_known_can_be_forgotten_too(registry: ProjectRegistry) -> None:
+    registry.forget(ProjectForgotten(EVE, APP.root))
+    registry.forget(ProjectForgotten(ADA, Directory("/unknown")))
+
+    assert registry.count() == 3
+
+
+def test_projects_are_loaded_in_the_order_in_which_they_were_seen() -> None:
+    source, registry = ProjectRegistry(), ProjectRegistry()
+    seen = [source.planned(ADA, each, now=now)[0] for each, now in ((APP, 300.0), (WORKTREE, 100.0), (TOOL, 200.0))]
+    registry.load(each for each in seen if each is not None)
+    registry.most = 3
+
+    assert room(registry, EVE, APP, now=400.0) == [(ADA, "/work/fix")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,24 @@ def test_the_third_step_makes_room_for_what_connections_asked_for(connection: sq
 
     assert version(connection) == 3
     assert {"connections", "ended_aliases"} <= tables(connection)
+
+
+def test_the_fourth_step_places_what_ended_on_the_idle_clock(connection: sqlite3.Connection) -> None:
+    migrate(connection, 0, MIGRATIONS[:3])
+    now = time.time()
+    for name, at in [("yesterday", now - 86_400), ("in ten years", now + 3e8)]:
+        connection.execute("INSERT INTO ended_sessions VALUES ('default', ?, 'uid:1', '/', 'closed', ?)", (name, at))
+    connection.execute(
+        "INSERT INTO sessions (sandbox, session_id, principal, working_directory, given_directory, signs, set_at, "
+        "last_used, revision) VALUES ('default', 'here', 'uid:1', '/', '/', '[]', 1.0, 1.0, 1)"
+    )
+
+    migrate(connection, 3, MIGRATIONS[:4])
+
+    seen = dict(connection.execute("SELECT session_id, seen FROM ended_sessions"))
+    assert seen["yesterday"] == pytest.approx(-86_400, abs=60)
+    assert seen["in ten years"] == 0.0
+    assert connection.execute("SELECT seen FROM sessions").fetchall() == [(None,)]
 
 
 def test_a_later_step_keeps_what_is_there(connection: sqlite3.Connection) -> None:

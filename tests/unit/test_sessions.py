@@ -59,6 +59,7 @@ def ended(
         last_directory=Directory(f"/work/{session_id}"),
         ending=ending,
         ended_at=at,
+        seen=at,
     )
 
 
@@ -138,24 +139,43 @@ def test_an_ended_session_says_to_its_owner_how_and_where_it_was(
     for stranger in (EVE, ADA_ELSEWHERE):
         with pytest.raises(UnknownSessionError):
             table.get(stranger, A)
-    assert (len(table), table.ended_count()) == (0, 1)
+    assert (len(table), len(table.endings)) == (0, 1)
 
 
 def test_an_id_is_taken_while_anything_of_it_is_kept() -> None:
     table = table_of(SessionSaved(session(A)), SessionSaved(session(B)), SessionEnded(ended(B)))
 
-    assert [table.is_taken(EVE, each) for each in (A, B, C)] == [True, True, False]
-    assert not table.is_taken(ADA_ELSEWHERE, A)
+    for taken in (A, B):
+        with pytest.raises(UnknownSessionError):
+            table.opened(EVE, taken)
+    assert table.opened(EVE, C) is None
+    assert table.opened(ADA_ELSEWHERE, A) is None
+    assert table.opened(ADA, A) == session(A)
 
 
 def test_how_a_session_ended_is_forgotten_after_its_time() -> None:
     table = table_of(SessionEnded(ended(A, at=199.9)), SessionEnded(ended(B, at=200.0)), EndedForgotten(200.0))
 
-    assert not table.is_taken(ADA, A)
+    assert table.opened(ADA, A) is None
     with pytest.raises(UnknownSessionError):
         table.get(ADA, A)
     with pytest.raises(ClosedSessionError):
         table.get(ADA, B)
+
+
+def test_sessions_of_several_sandboxes_are_in_one_order() -> None:
+    table = SessionTable()
+    owners = (ADA, ADA_ELSEWHERE, EVE, ADA_ELSEWHERE)
+    ids = [SessionId(f"wr_{number}") for number in range(len(owners))]
+    for seen, (owner, session_id) in enumerate(zip(owners, ids, strict=True)):
+        table.apply([SessionSaved(session(session_id, owner))], seen=float(seen))
+
+    assert [each.session_id for each in table.all()] == ids
+    assert [each.session_id for each in table.latest()] == ids[::-1]
+    assert idle_ids(table, before=3.0) == ids[:3]
+    assert list(table.seen_at().values()) == [0.0, 1.0, 2.0, 3.0]
+    table.touch(session(ids[0], ADA).key, now=200.0, seen=9.0)
+    assert [each.session_id for each in table.all()] == [*ids[1:], ids[0]]
 
 
 # Aliases
@@ -167,8 +187,8 @@ def test_an_alias_stands_for_a_session_of_its_owner() -> None:
     assert table.of_alias(ADA, Alias("one")) == session(A)
     assert table.of_alias(EVE, Alias("one")) is None
     assert table.of_alias(ADA_ELSEWHERE, Alias("one")) is None
-    assert table.aliases_of(session(A).key) == {"one", "two"}
-    assert table.aliases_of(session(B).key) == frozenset()
+    assert set(table.aliases_of(session(A).key)) == {"one", "two"}
+    assert table.aliases_of(session(B).key) == ()
 
 
 def test_an_alias_bound_again_stands_for_the_newer_session() -> None:
@@ -180,7 +200,7 @@ def test_an_alias_bound_again_stands_for_the_newer_session() -> None:
     )
 
     assert table.of_alias(ADA, Alias("one")) == session(B)
-    assert table.aliases_of(session(A).key) == frozenset()
+    assert table.aliases_of(session(A).key) == ()
 
     table.apply([SessionEnded(ended(A))], seen=11.0)
     assert table.of_alias(ADA, Alias("one")) == session(B)
@@ -190,7 +210,7 @@ def test_with_a_session_its_aliases_end() -> None:
     table = table_of(SessionSaved(session(A)), AliasBound(ADA, Alias("one"), A), SessionEnded(ended(A)))
 
     assert table.of_alias(ADA, Alias("one")) is None
-    assert table.aliases_of(session(A).key) == frozenset()
+    assert table.aliases_of(session(A).key) == ()
 
 
 # Changes
@@ -262,7 +282,7 @@ def test_what_is_written_behind_changes_nothing_that_is_shown() -> None:
 def test_a_use_moves_both_clocks_and_says_what_to_write() -> None:
     table = table_of(SessionSaved(session(A)))
 
-    assert table.touch(session(A).key, now=150.0, seen=20.0) == SessionTouched(session(A).key, 150.0)
+    assert table.touch(session(A).key, now=150.0, seen=20.0) == SessionTouched(session(A).key, 150.0, 20.0)
     assert table.get(ADA, A).last_used == 150.0
     assert table.get(ADA, A).revision == 1
     assert idle_ids(table, before=20.0) == []
@@ -271,7 +291,7 @@ def test_a_use_moves_both_clocks_and_says_what_to_write() -> None:
 def test_a_wall_clock_set_back_does_not_make_a_use_older() -> None:
     table = table_of(SessionSaved(session(A)))
 
-    assert table.touch(session(A).key, now=0.0, seen=20.0) == SessionTouched(session(A).key, 100.0)
+    assert table.touch(session(A).key, now=0.0, seen=20.0) == SessionTouched(session(A).key, 100.0, 20.0)
     assert idle_ids(table, before=20.0) == []
 
 

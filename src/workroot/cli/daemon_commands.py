@@ -114,6 +114,12 @@ def sweep(as_json: bool) -> None:
     more = f" and {len(removed) - 10} more" if len(removed) > 10 else ""
     if removed:
         print_line(f"ended {len(removed)} idle session{'s' if len(removed) > 1 else ''}: {shown}{more}")
+    elif isinstance(postponed := answer.get("postponed"), dict):
+        found, seconds = number(postponed, "sessions"), number(postponed, "in_seconds")
+        print_line(
+            f"ended none yet: {found or 0:g} sessions were idle for too long, which is very many at once; "
+            f"those that are still unused in {seconds or 0:g} s end then"
+        )
     else:
         print_line("no session was idle for too long")
 

@@ -11,6 +11,7 @@ import click
 
 from workroot import __version__
 from workroot.cli import (
+    archive_commands,
     daemon_commands,
     doctor_command,
     init_command,
@@ -26,6 +27,7 @@ from workroot.cli import (
 from workroot.cli.exit_codes import ExitCode, exit_code_of
 from workroot.cli.output import print_error, print_note
 from workroot.errors import WorkrootError
+from workroot.lost_disks import explained
 
 __all__ = ["Program", "program", "run"]
 
@@ -80,6 +82,8 @@ for _command in (
     daemon_commands.stop,
     upgrade_command.upgrade,
     daemon_commands.sweep,
+    archive_commands.export,
+    archive_commands.import_archive,
     doctor_command.doctor,
     service_command.service,
     token_commands.token,
@@ -104,10 +108,7 @@ def run() -> int:
 
 
 def _say(error: OSError) -> None:
-    if error.filename is None:
-        print_note(f"workroot: {error.strerror or error}")
-    else:
-        print_note(f"workroot: {error.filename}: {error.strerror}; `workroot doctor` looks what is wrong there")
+    print_note(f"workroot: {explained(error)}")
 
 
 def _is_all_written() -> bool:

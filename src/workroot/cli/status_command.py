@@ -11,11 +11,12 @@ import time
 import click
 
 from workroot import __version__, rendezvous
-from workroot.cli.answers import Row, number, open_daemon, row, rows, text
+from workroot.cli.answers import Row, number, open_daemon, row, rows, text, texts
 from workroot.cli.exit_codes import ExitCode
 from workroot.cli.output import json_option, print_error, print_json, print_line, print_note
 from workroot.cli.tables import ago, local_time, local_time_of, print_facts
 from workroot.errors import ControlError, DaemonSilentError, DaemonUnavailableError
+from workroot.lost_disks import memory_only
 
 __all__ = ["status"]
 
@@ -106,12 +107,23 @@ def _about_parts(answer: Row) -> list[tuple[str, str | None]]:
         fails = "" if watching.get("is_working") is not False else f"; it fails: {text(watching, 'last_failure')}"
         facts.append(("watching", f"{directories}{looked_at}{fails}"))
     if (store := row(answer, "store")) is not None:
-        problem = text(store, "problem")
-        facts.append(("store", problem or f"well, {_size(number(store, 'size_bytes') or 0)}"))
+        facts += [("store" if not line else "", said) for line, said in enumerate(_about_store(store))]
     refusals = row(answer, "refusals") or {}
     if refusals:
         facts.append(("refused", ", ".join(f"{kind} {text(refusals, kind)}" for kind in sorted(refusals))))
     return facts
+
+
+def _about_store(store: Row) -> list[str]:
+    since, because = number(store, "memory_only_since"), text(store, "memory_only_because")
+    if since is not None and because is not None:
+        what = "changes are refused" if store.get("is_refusing") is True else "changes are lost if the daemon ends"
+        facts = [memory_only(since, because), f"{what}; tried again every minute"]
+    else:
+        facts = [text(store, "problem") or f"well, {_size(number(store, 'size_bytes') or 0)}"]
+    if (warning := text(store, "journal_warning")) is not None:
+        facts.append(warning)
+    return [*facts, *(f"a file that could not be used was moved to {path}" for path in texts(store, "moved_aside"))]
 
 
 def _about_places(answer: Row) -> list[tuple[str, str | None]]:

@@ -159,11 +159,20 @@ def _connect(options: _Options, serve_command: Sequence[str] | None, patience: f
     try:
         relay.run()
     except Exception as problem:
-        relay.give_up(str(problem))  # first of all: whatever it was, nobody is left waiting
+        said = _words_of(problem)
+        relay.give_up(said)  # first of all: whatever it was, nobody is left waiting
         status = _status_of(problem, relay.was_connected)
-        _say(str(problem))
+        _say(said)
         return status
     return EXIT_OK
+
+
+def _words_of(problem: Exception) -> str:
+    if not isinstance(problem, OSError):
+        return str(problem)
+    from workroot.lost_disks import explained
+
+    return explained(problem)
 
 
 def _status_of(problem: Exception, was_connected: bool) -> int:

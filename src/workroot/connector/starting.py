@@ -18,6 +18,7 @@ from workroot.connector.chosen import SERVE_COMMAND, serve_command
 from workroot.connector.meeting import connect_nowait
 from workroot.errors import DaemonStartError, RendezvousError
 from workroot.instance import holder_pid, is_instance_held, open_own_file
+from workroot.lost_disks import is_disk_lost, why_unwritable
 from workroot.rendezvous import (
     READY_WORD,
     daemon_environment,
@@ -86,7 +87,11 @@ def open_turn(state: str) -> int:
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(os.lstat(path).st_mode):  # no daemon would listen there, however often one is started
             raise RendezvousError(path, "is in the way of the daemon's socket", f"run: rm -r '{path}'")
-    make_private_directory(os.path.dirname(log_path(state)))
+    try:
+        make_private_directory(os.path.dirname(log_path(state)))
+    except OSError as error:
+        if not is_disk_lost(error):
+            raise
     return open_own_file(spawn_lock_path(state), os.O_RDWR | os.O_CREAT)
 
 
@@ -134,7 +139,7 @@ def _launch(command: Sequence[str], log: str, deadline: float) -> Generator[Paus
     """Start *command* and return what it says about being ready; None if it says nothing in time."""
     said, saying = os.pipe()
     try:
-        errors = open_own_file(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        errors = _open_log(log)
         try:
             _spawn_detached((*command, str(_READY_DESCRIPTOR)), saying, errors)
         finally:
@@ -156,6 +161,16 @@ def _launch(command: Sequence[str], log: str, deadline: float) -> Generator[Paus
         return word
     finally:
         os.close(said)
+
+
+def _open_log(log: str) -> int:
+    """Open the log for what the daemon says before it has opened it itself; it runs without one where none can be."""
+    try:
+        return open_own_file(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    except OSError as error:
+        if not (is_disk_lost(error) or isinstance(error, FileNotFoundError)):  # its directory could not be made
+            raise
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 def _spawn_detached(command: Sequence[str], saying: int, errors: int) -> None:
@@ -211,10 +226,14 @@ def _describe_failure(word: bytes | None, log: str, start: int) -> str:
     """Return why a daemon that was started is not there: the last line it wrote, if it wrote any."""
     if word == READY_WORD:
         return "it said that it was ready, and does not answer"
-    with open(log, "rb") as lines:
-        lines.seek(max(start, _size(log) - _LAST_LINE_BYTES))
-        written = lines.read(_LAST_LINE_BYTES).decode(errors="replace").split("\n")
-    last = _message_of(next((line.strip() for line in reversed(written) if line.strip()), "it wrote nothing"))
+    try:
+        with open(log, "rb") as lines:
+            lines.seek(max(start, _size(log) - _LAST_LINE_BYTES))
+            written = lines.read(_LAST_LINE_BYTES).decode(errors="replace").split("\n")
+    except FileNotFoundError:
+        written = []
+    nothing = "; ".join(filter(None, ("it wrote nothing", why_unwritable(log))))
+    last = _message_of(next((line.strip() for line in reversed(written) if line.strip()), nothing))
     last = "".join(letter if letter.isprintable() else "?" for letter in last)
     return f"it was not ready within {_READY_SECONDS:.0f} s: {last}" if word is None else last
 

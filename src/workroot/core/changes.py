@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from workroot.core.connections import EndedAlias, KeptConnection
-from workroot.core.projects import KnownId, KnownProject
+from workroot.core.projects import Directory, KnownId, KnownProject
 from workroot.core.sessions import Alias, EndedSession, Owner, SessionContext, SessionId, SessionKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "AliasBound",
@@ -16,6 +20,10 @@ __all__ = [
     "ConnectionSaved",
     "EndedAliasesForgotten",
     "EndedForgotten",
+    "EndingForgotten",
+    "IdleMark",
+    "IdleMarked",
+    "ProjectForgotten",
     "ProjectIdKept",
     "ProjectSeen",
     "SessionEnded",
@@ -27,17 +35,28 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class SessionSaved:
-    """Keep this session, unless a newer revision of it is kept already."""
+    """Keep this session, unless a newer revision of it is kept already.
+
+    Attributes:
+        seen: when it was used, on the idle clock; None leaves what is kept of that.
+    """
 
     session: SessionContext
+    seen: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SessionTouched:
-    """The session was used; earlier than what is kept changes nothing."""
+    """The session was used; earlier than what is kept changes nothing.
+
+    Attributes:
+        last_used: in seconds since the Unix epoch.
+        seen: the same on the idle clock; None leaves what is kept of that.
+    """
 
     key: SessionKey
     last_used: float
+    seen: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +84,14 @@ class ProjectSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectForgotten:
+    """Nobody of this owner has worked in the project at *root* for long."""
+
+    owner: Owner
+    root: Directory
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectIdKept:
     """From now on a project is known by this id; what was kept under its key before is replaced."""
 
@@ -73,9 +100,38 @@ class ProjectIdKept:
 
 @dataclass(frozen=True, slots=True)
 class EndedForgotten:
-    """Forget how the sessions ended that did so before this time (seconds since the Unix epoch)."""
+    """Forget how the sessions ended that did so before this time, on the idle clock."""
 
     before: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndingForgotten:
+    """Forget how one session ended: its key is free again."""
+
+    key: SessionKey
+
+
+@dataclass(frozen=True, slots=True)
+class IdleMark:
+    """Where the idle clock stood, and the clocks of the machine beside it; all in seconds.
+
+    Attributes:
+        idle: the idle clock (`workroot.idle_clock`).
+        wall: since the Unix epoch.
+        since_boot: that the machine had been awake since its boot.
+    """
+
+    idle: float
+    wall: float
+    since_boot: float
+
+
+@dataclass(frozen=True, slots=True)
+class IdleMarked:
+    """From now on the idle clock goes on from here."""
+
+    mark: IdleMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +169,11 @@ Change = (
     | SessionEnded
     | AliasBound
     | ProjectSeen
+    | ProjectForgotten
     | ProjectIdKept
     | EndedForgotten
+    | EndingForgotten
+    | IdleMarked
     | ConnectionSaved
     | ConnectionForgotten
     | AliasEnded
@@ -128,6 +187,8 @@ class StoredState:
 
     Attributes:
         namespace: UUID as text, made once per store: ids of projects without a config derive from it.
+        seen: when sessions were used last, on the idle clock; those of older schemas are missing.
+        idle_mark: where the idle clock stood, as last noted; None if it never was.
     """
 
     namespace: str
@@ -138,3 +199,5 @@ class StoredState:
     project_ids: tuple[KnownId, ...] = ()
     connections: tuple[KeptConnection, ...] = ()
     ended_aliases: tuple[EndedAlias, ...] = ()
+    seen: Mapping[SessionKey, float] = field(default_factory=dict)
+    idle_mark: IdleMark | None = None

@@ -37,6 +37,10 @@ class Identities:
         for each in known:
             self.put(each)
 
+    def all(self) -> tuple[KnownId, ...]:
+        """Return what is known of every project."""
+        return tuple(self._known.values())
+
     def of(self, key: ProjectKey) -> KnownId | None:
         """Return what is known of a project, or None."""
         return self._known.get(key)

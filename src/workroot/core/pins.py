@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from sys import intern
 from typing import TYPE_CHECKING, TypeVar
 
 from workroot.core.projects import owner_of
@@ -65,7 +66,11 @@ class PinVerdict:
 def pinned_signs(place: Place, usable: Sequence[tuple[Hint, Place]]) -> tuple[PinnedSign, ...]:
     """Return what a pin set to *place* has to remember of the signs seen then."""
     return tuple(
-        PinnedSign(f"{hint.source}: {hint.detail}", seen.directory, _agree(place, seen))
+        PinnedSign(
+            intern(f"{hint.source}: {hint.detail}"),  # most sessions remember the same ones, and keep them
+            place.directory if seen.directory == place.directory else seen.directory,
+            _agree(place, seen),
+        )
         for hint, seen in usable
         if hint.source in _KEPT
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from workroot.core.changes import Change, StoredState
     from workroot.core.projects import Place
@@ -40,6 +40,24 @@ class SessionStore(Protocol):
             StoreUnavailableError: none of *changes* was kept; the call may be repeated.
         """
 
+    async def tidy(self) -> int:
+        """Give back room that nothing is kept in, unless callers wait; return how many bytes what is kept takes.
+
+        Raises:
+            StoreUnavailableError: it cannot be done now; what is kept is as it was.
+        """
+
+    def attach(self, snapshot: Callable[[], StoredState], adopt: Callable[[StoredState], None]) -> None:
+        """Say who holds what is kept in memory, so that a file which is lost can be written anew from there.
+
+        Whoever is attached shows what was kept in the very step in which `commit` returns, before it waits for
+        anything else: all that was acknowledged is then in the next snapshot.
+
+        Args:
+            snapshot: returns all that is held; called on the event loop.
+            adopt: is told what the store holds that it could not read before; called on the event loop.
+        """
+
 
 class PlaceFinder(Protocol):
     """Finds which project owns a directory, as of now: an answer is never older than the call."""
@@ -60,6 +78,9 @@ class Clock(Protocol):
 
     def awake(self) -> float:
         """Return seconds that the machine has been awake; never jumps, its zero means nothing."""
+
+    def since_boot(self) -> float:
+        """Return seconds that the machine has been awake since its boot: goes on as `awake` does."""
 
     async def sleep(self, seconds: float) -> None:
         """Return when *seconds* of `awake` have passed."""

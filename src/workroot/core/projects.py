@@ -276,6 +276,15 @@ class KnownProject:
     worktree_of: Directory | None
     seen_at: float
 
+    def is_of(self, project: Project) -> bool:
+        """Tell whether nothing but the time would be kept anew of *project*."""
+        return (self.project_id, self.name, self.root, self.worktree_of) == (
+            project.project_id,
+            project.name,
+            project.root,
+            project.worktree_of,
+        )
+
 
 def owner_of(place: Place) -> Directory:
     """Return the root of the project that owns a place, or where nobody does the place itself."""

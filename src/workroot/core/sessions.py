@@ -107,6 +107,38 @@ class SessionContext:
     last_used: float
     revision: int = 1
 
+    @classmethod
+    def working_in(
+        cls,
+        place: Place,
+        owner: Owner,
+        session_id: SessionId,
+        *,
+        now: float,
+        signs: tuple[PinnedSign, ...] = (),
+        revision: int = 1,
+    ) -> SessionContext:
+        """Return the session of somebody who works in *place* from now on.
+
+        Texts that are equal are one object: they are most of what a session takes.
+        """
+        directory, project = place.directory, place.project
+        root = project.root if project else None
+        return cls(
+            session_id=session_id,
+            owner=owner,
+            working_directory=directory,
+            given_directory=directory if place.given == directory else place.given,
+            config_path=place.config_path,
+            project_id=project.project_id if project else None,
+            project_root=directory if root == directory else root,
+            project_name=project.name if project else None,
+            signs=signs,
+            set_at=now,
+            last_used=now,
+            revision=revision,
+        )
+
     @property
     def key(self) -> SessionKey:
         """What this session is kept under."""
@@ -123,6 +155,10 @@ class SessionContext:
             project.name if project else None,
         )
 
+    def is_in_project_of(self, other: SessionContext) -> bool:
+        """Tell whether both are in the same worktree of the same project, or both in none."""
+        return (self.project_id, self.project_root) == (other.project_id, other.project_root)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedSession:
@@ -130,6 +166,7 @@ class EndedSession:
 
     Attributes:
         ended_at: in seconds since the Unix epoch.
+        seen: the same on the idle clock, which decides for how long this is remembered.
     """
 
     session_id: SessionId
@@ -137,6 +174,7 @@ class EndedSession:
     last_directory: Directory
     ending: Ending
     ended_at: float
+    seen: float = 0.0
 
     @property
     def key(self) -> SessionKey:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from workroot import __version__, rendezvous
+from workroot.archive.pages import Archive
 from workroot.control import Control
 from workroot.daemon.http_face import HttpFace
 from workroot.daemon.place_watch import SocketPath
@@ -114,6 +115,7 @@ def socket_face(settings: Settings, parts: Parts, tasks: TaskGroup, ending: Endi
         connections=lambda: transport.connections,
         status=status,
         metrics=metrics.render,
+        archive=Archive(parts.sessions.held, parts.sessions.events, principal=owner.principal),
         back_up=partial(_back_up, parts.store, rendezvous.backup_directory(str(settings.state_directory))),
     )
     transport = UnixSocketTransport(

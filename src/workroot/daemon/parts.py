@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from workroot import rendezvous
@@ -14,9 +15,11 @@ from workroot.client_profiles import client_profiles
 from workroot.clock import SystemClock
 from workroot.core.identities import Identities
 from workroot.counters import Counters
+from workroot.daemon.collector import sparing_what_is_loaded
 from workroot.daemon.idle_exit import IdleExit
 from workroot.daemon.settings_reload import LimitsInForce, LiveParts
 from workroot.decisions import DecisionLog
+from workroot.lost_disks import memory_only
 from workroot.mcp_face import McpFace
 from workroot.project_finder import ProjectFinder
 from workroot.session_context import SessionContextManager
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Parts", "open_parts"]
 
 _DAY = 24 * 3600.0
+_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,8 @@ async def open_parts(settings: Settings, *, may_leave: bool, log: Log, tracing: 
     """
     clock, decisions, counters, limits = SystemClock(), DecisionLog(), Counters(), LimitsInForce.of(settings)
     client_profiles()  # read now, so that no call waits for it
-    async with open_sqlite_store(settings.database_path) as store:
+    async with open_sqlite_store(settings.database_path, may_keep_in_memory=True) as store, AsyncExitStack() as start:
+        start.enter_context(sparing_what_is_loaded())
         state, identities = await store.load(), Identities()
         finder = ProjectFinder(
             state.namespace,
@@ -95,9 +100,16 @@ async def open_parts(settings: Settings, *, may_leave: bool, log: Log, tracing: 
             sweep_seconds=settings.sweep_interval_seconds,
             write_behind_seconds=settings.write_behind_seconds,
             ended_seconds=settings.ended_session_days * _DAY,
+            max_sessions=settings.max_sessions,
+            max_ended_sessions=settings.max_ended_sessions,
+            max_projects=settings.max_projects,
+            max_store_bytes=settings.max_database_mib * _MIB,
+            counters=counters,
             identities=identities,
             state=state,
         ) as sessions:
+            del state  # all of it is in the manager
+            await start.aclose()
             trust = TrustStore(settings.trust_path)
             face = McpFace(
                 sessions,
@@ -105,6 +117,7 @@ async def open_parts(settings: Settings, *, may_leave: bool, log: Log, tracing: 
                 trust,
                 clock,
                 show_recent=settings.show_recent_projects,
+                remark=partial(_remark_of, store),
                 limits=limits,
                 counters=counters,
                 tracing=tracing,
@@ -114,6 +127,12 @@ async def open_parts(settings: Settings, *, may_leave: bool, log: Log, tracing: 
             yield Parts(
                 sessions, finder, decisions, face, idle, _facts(settings), store, watcher, log, counters, limits
             )
+
+
+def _remark_of(store: SqliteStore) -> str | None:
+    """Return what every answer has to say while nothing that is kept reaches the disk."""
+    trouble = store.trouble
+    return memory_only(trouble.since, trouble.because) if trouble is not None else None
 
 
 def _real_home() -> str:

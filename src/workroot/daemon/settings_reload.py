@@ -27,6 +27,7 @@ __all__ = ["LIVE_SETTINGS", "RESTART_SETTINGS", "LimitsInForce", "LiveParts", "S
 logger = logging.getLogger(__name__)
 
 _DAY = 24 * 3600.0
+_MIB = 1 << 20
 
 LIVE_SETTINGS: Mapping[str, str] = {
     "log_level": "at once",
@@ -47,6 +48,10 @@ LIVE_SETTINGS: Mapping[str, str] = {
     "http_session_idle_seconds": "after at most a tenth of the earlier time",
     "requests_per_second": "at once",
     "request_burst": "at once",
+    "max_sessions": "from the next new session on",
+    "max_ended_sessions": "when the next session ends",
+    "max_projects": "from the next new project on",
+    "max_database_mib": "at the next sweep",
     "header_seconds": "for new connections",
     "body_seconds": "for new connections; over HTTP for new requests",
     "write_seconds": "for new connections",
@@ -106,6 +111,10 @@ class LiveParts:
             idle_seconds=settings.session_idle_seconds,
             ended_seconds=settings.ended_session_days * _DAY,
             sweep_seconds=settings.sweep_interval_seconds,
+            max_sessions=settings.max_sessions,
+            max_ended_sessions=settings.max_ended_sessions,
+            max_projects=settings.max_projects,
+            max_store_bytes=settings.max_database_mib * _MIB,
         )
 
 

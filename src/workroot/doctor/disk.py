@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 
-from workroot.doctor.findings import Found, Path, ok, problem, warning
-from workroot.project_finder.mounts import may_hang
+from workroot.doctor.findings import Found, Path, note, ok, problem, warning
+from workroot.project_finder.mounts import remote_file_system
 
-__all__ = ["look_at_file_system", "look_at_space", "look_at_usage"]
+__all__ = ["look_at_file_system", "look_at_files_aside", "look_at_space", "look_at_usage"]
 
 _LITTLE_BYTES = 100 * 1024 * 1024
 _LITTLE_FILES = 1000
 _LARGE_LOG_BYTES = 30_000_000
 _LARGE_DATABASE_BYTES = 64 * 1024 * 1024
 _MEGABYTE = 1_000_000
+_ASIDE = re.compile(r"workroot\.db\.(damaged|replaced)-[0-9TZ-]+")
 
 Partitions = Callable[[], Sequence[tuple[str, str]]]
 """Gives mount point and type of every file system."""
@@ -23,20 +25,15 @@ Partitions = Callable[[], Sequence[tuple[str, str]]]
 def look_at_file_system(state: str, *, partitions: Partitions | None = None) -> Iterator[Found]:
     """Look whether the state directory is on a disk of this machine: SQLite's log needs one."""
     directory = _existing(state)
-    place = os.path.realpath(directory)
-    best = ("", "")
-    for point, kind in (partitions or _partitions)():
-        if (place == point or place.startswith(f"{point.rstrip('/')}/")) and len(point) >= len(best[0]):
-            best = point, kind
-    kind = best[1]
-    if may_hang(kind) and best[0] != "/":
-        yield problem(
-            f"the state directory is on a {kind} file system, served by another machine or a program: "
-            "SQLite may lose what it stores there",
+    kind = remote_file_system(os.path.realpath(directory), partitions)
+    if kind is not None:
+        yield warning(
+            f"the state directory is on a {kind} file system, served by another machine or a program: SQLite's "
+            "write-ahead log is refused there, each change takes longer, and the file is as safe as that system is",
             cure=("set WORKROOT_HOME to a directory on a local disk, in your editors' entries too",),
         )
     else:
-        yield ok(f"the state directory is on a local file system ({kind or 'of an unknown kind'})")
+        yield ok("the state directory is on a disk of this machine")
 
 
 def look_at_space(state: str, *, status_of: Callable[[str], os.statvfs_result] = os.statvfs) -> Iterator[Found]:
@@ -90,6 +87,24 @@ def look_at_usage(state: str) -> Iterator[Found]:
         yield ok(f"database {_said(database_bytes)}, log {_said(log_bytes)}")
 
 
+def look_at_files_aside(state: str) -> Iterator[Found]:
+    """Look for databases that were moved out of the way: they are kept until somebody removes them."""
+    found = sorted(name for name in _names(state) if _ASIDE.fullmatch(name))
+    if not found:
+        yield ok("no database was moved aside")
+    for name in found:
+        path, size = (
+            os.path.join(state, name),
+            _size(os.path.join(state, name)) + _size(os.path.join(state, f"{name}-wal")),
+        )
+        yield note(
+            "a database that could not be used was kept as ",
+            Path(path),
+            f" ({_said(size)})",
+            cure=("if you miss nothing, remove it: `rm ", Path(path, quoted=True), "*`"),
+        )
+
+
 def _existing(path: str) -> str:
     path = os.path.abspath(path)
     while not os.path.isdir(path) and path != "/":
@@ -113,9 +128,3 @@ def _size(path: str) -> int:
 
 def _said(size: int) -> str:
     return f"{size / _MEGABYTE:.1f} MB"
-
-
-def _partitions() -> Sequence[tuple[str, str]]:
-    import psutil
-
-    return [(partition.mountpoint, partition.fstype) for partition in psutil.disk_partitions(all=True)]

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from workroot.doctor.findings import Found, Private, note, ok, problem, warning
+from workroot.doctor.findings import Found, Path, Private, note, ok, problem, warning
+from workroot.lost_disks import memory_only
 
 if TYPE_CHECKING:
     from workroot.doctor.asking import Daemon, Row
@@ -26,6 +27,15 @@ def look_at_store(daemon: Daemon) -> Iterator[Found]:
     """Look whether the daemon can keep what it is told."""
     store = _part(daemon, "store")
     if store is None:
+        return
+    yield from _about_file(store)
+    since, because = store.get("memory_only_since"), store.get("memory_only_because")
+    if isinstance(since, int | float) and store.get("is_refusing") is not True:
+        yield problem(
+            "what the daemon keeps is in memory only, and lost when it ends",
+            Private(f": {memory_only(since, str(because))}"),
+            cure=("make the disk writable, or make room on it: the daemon tries again every minute, and says so here",),
+        )
         return
     if (fault := store.get("problem")) is not None:
         yield problem(
@@ -47,6 +57,23 @@ def look_at_store(daemon: Daemon) -> Iterator[Found]:
         )
     else:
         yield ok("what the daemon is told is kept")
+
+
+def _about_file(store: Row) -> Iterator[Found]:
+    """Say what is not as usual about the database's file, and does no harm now."""
+    if isinstance(reason := store.get("journal_warning"), str):
+        yield warning(
+            "the database does without SQLite's write-ahead log, and each change takes longer",
+            Private(f": {reason}"),
+            cure=("set WORKROOT_HOME to a directory on a local disk, in your editors' entries too",),
+        )
+    aside = store.get("moved_aside")
+    for path in aside if isinstance(aside, list) else ():
+        yield warning(
+            "a database that could not be used was moved to ",
+            Path(str(path)),
+            cure=("look in `workroot logs` what was wrong with it, and what of it was kept on",),
+        )
 
 
 def look_at_watching(daemon: Daemon) -> Iterator[Found]:

@@ -82,6 +82,7 @@ def all_checks(daemon: Daemon, environment: Mapping[str, str] = os.environ) -> S
         ("disk.file_system", "file system", partial(disk.look_at_file_system, state)),
         ("disk.space", "disk", partial(disk.look_at_space, state)),
         ("disk.usage", "disk use", partial(disk.look_at_usage, state)),
+        ("disk.aside", "files aside", partial(disk.look_at_files_aside, state)),
         ("permissions.parents", "parents", partial(permissions.look_at_parents, state, user_id=user_id)),
         ("permissions.directories", "directories", partial(permissions.look_at_directories, state, user_id=user_id)),
         ("permissions.files", "files", partial(permissions.look_at_files, state, user_id=user_id)),

@@ -15,7 +15,7 @@ import logging
 import os
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from workroot.logs.folding import FoldingHandler
 from workroot.logs.lines import fields_of, readable
+from workroot.lost_disks import is_disk_lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -102,7 +103,8 @@ def open_log(path: Path, level: str = "info", *, also_to: TextIO | None = None) 
 
     Records of workroot count from *level* on. Those of libraries count from warnings on, whatever
     the level: at lower levels some of them log the messages that they carry, contents included.
-    Warnings of Python, and exceptions that nobody can catch, become records too.
+    Warnings of Python, and exceptions that nobody can catch, become records too. Where the disk cannot be written
+    now, the file begins when it can.
 
     Args:
         path: the file, made with mode 0600; its directory is made with mode 0700.
@@ -110,12 +112,16 @@ def open_log(path: Path, level: str = "info", *, also_to: TextIO | None = None) 
         also_to: the terminal of `workroot serve`; it gets lines for people.
 
     Raises:
-        OSError: the file cannot be opened; nothing was changed.
+        OSError: the file cannot be opened for another reason; nothing was changed.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = _PrivateRotatingFile(
-        path, maxBytes=FILE_BYTES, backupCount=FILE_COUNT - 1, encoding="utf-8", errors="backslashreplace"
+        path, maxBytes=FILE_BYTES, backupCount=FILE_COUNT - 1, encoding="utf-8", errors="backslashreplace", delay=True
     )
+    try:
+        file.begin()
+    except OSError as error:
+        if not is_disk_lost(error):
+            raise
     log = Log(file, also_to)
     root, ours = logging.getLogger(), logging.getLogger("workroot")
     before = root.level, ours.level
@@ -137,6 +143,15 @@ class _PrivateRotatingFile(RotatingFileHandler):
 
     failed = 0
     _is_torn = False
+
+    def begin(self) -> None:
+        """Open the file, in a directory that is made if it is missing.
+
+        Raises:
+            OSError: it cannot be opened; it is tried again with every line.
+        """
+        os.makedirs(os.path.dirname(self.baseFilename), mode=0o700, exist_ok=True)
+        self.stream = self._open()
 
     def put(self, line: str) -> int:
         """Write a line, or count it as failed; return how many bytes it took."""
@@ -171,6 +186,8 @@ class _PrivateRotatingFile(RotatingFileHandler):
         return not os.path.samestat(found, os.fstat(stream.fileno()))
 
     def _open(self) -> TextIOWrapper:
+        with suppress(FileExistsError):  # that alone: where the state was removed, nothing shall come back
+            os.mkdir(os.path.dirname(self.baseFilename), 0o700)
         # Unbuffered: what a full disk does not take is not kept for later, in the middle of another line.
         raw = io.FileIO(self.baseFilename, "a", opener=_open_private)
         return io.TextIOWrapper(

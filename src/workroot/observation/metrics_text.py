@@ -85,6 +85,10 @@ def _of_vitals(vitals: Vitals) -> Iterator[Metric]:
         {("kept",): store.commits, ("failed",): store.failed_commits},
     )
     yield _gauge("workroot_store_usable", "1 if changes can be kept.", (), {(): int(store.problem is None)})
+    is_lost = int(store.memory_only_since is not None)
+    yield _gauge("workroot_store_memory_only", "1 if nothing that is kept reaches the disk.", (), {(): is_lost})
+    aside = len(store.moved_aside)
+    yield _gauge("workroot_store_moved_aside", "Files moved out of the store's place since the start.", (), {(): aside})
     yield _gauge("workroot_store_waiting", "Callers that wait for a commit.", (), {(): store.waiting})
     yield _gauge(
         "workroot_store_bytes",

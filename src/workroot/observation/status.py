@@ -102,6 +102,7 @@ class DaemonStatus:
         """Return all of it; the keys are an interface, and `null` or a missing key means that nobody knows."""
         vitals = await self.look()
         store, watching = asdict(vitals.store), asdict(vitals.watching)
+        store["moved_aside"] = list(vitals.store.moved_aside)
         return {
             **self._facts,
             "pid": os.getpid(),

@@ -24,7 +24,16 @@ from workroot.project_finder.spelling import folded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Mount", "MountTable", "Mounts", "PolledMountTable", "WatchedMountTable", "may_hang", "mount_table"]
+__all__ = [
+    "Mount",
+    "MountTable",
+    "Mounts",
+    "PolledMountTable",
+    "WatchedMountTable",
+    "may_hang",
+    "mount_table",
+    "remote_file_system",
+]
 
 _MAY_HANG = frozenset(
     {
@@ -105,6 +114,26 @@ def may_hang(kind: str) -> bool:
     """Tell whether a file system of this type, as the system names it, may leave a question without an answer."""
     kind = kind.lower()
     return kind in _MAY_HANG or kind.startswith("fuse.")
+
+
+def remote_file_system(path: str, partitions: Callable[[], Iterable[tuple[str, str]]] | None = None) -> str | None:
+    """Return the type of the file system that holds *path* if another machine or a program serves it, else None.
+
+    Args:
+        path: absolute, without links on its way; it is not looked at.
+        partitions: gives mount point and type of every file system; None asks the system.
+    """
+    way = f"{path.rstrip('/')}/"
+    best = ("", "")
+    try:
+        mounts = [*(partitions or _partitions)()]
+    except OSError:  # no /proc: nobody can tell
+        mounts = []
+    for point, kind in mounts:
+        if way.startswith(f"{point.rstrip('/')}/") and len(point) >= len(best[0]):
+            best = point, kind
+    point, kind = best
+    return kind if point != "/" and may_hang(kind) else None
 
 
 class WatchedMountTable:

@@ -11,10 +11,11 @@ import fcntl
 import os
 import stat
 from contextlib import suppress
+from enum import Enum
 
 from workroot.errors import StoreInUseError, StoreUnavailableError
 
-__all__ = ["FileGuard", "lock_database", "make_private_file"]
+__all__ = ["Fate", "FileGuard", "is_directory_at", "is_lock_at", "lock_database", "make_private_file"]
 
 _PRIVATE = 0o600
 _LONGEST_HOLDER = 512  # bytes
@@ -47,6 +48,22 @@ def lock_database(path: str) -> int:
     return descriptor
 
 
+def is_directory_at(path: str, directory: os.stat_result) -> bool:
+    """Tell whether *directory* is still the one at *path*."""
+    try:
+        return os.path.samestat(os.stat(path), directory)
+    except FileNotFoundError:
+        return False
+
+
+def is_lock_at(path: str, lock: int) -> bool:
+    """Tell whether *lock*, from `lock_database`, is the file that others would lock for the database at *path*."""
+    try:
+        return os.path.samestat(os.stat(f"{path}.lock"), os.fstat(lock))
+    except FileNotFoundError:
+        return False
+
+
 def make_private_file(path: str) -> None:
     """See to it that *path* exists and that only its user can read it, whatever the umask.
 
@@ -63,16 +80,43 @@ def make_private_file(path: str) -> None:
     os.chmod(path, _PRIVATE)
 
 
+class Fate(Enum):
+    """What became of a file that is open."""
+
+    KEPT = "kept"
+    DELETED = "deleted"
+    REPLACED = "replaced"
+
+
 class FileGuard:
     """Knows whether the files at a path are still those that are open.
 
     SQLite writes on into a file that was deleted or replaced, and reports success.
+
+    Args:
+        path: of the database.
+        needs_log: there has to be one beside it, now and later.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._opened = self._found()
-        self._lost = False
+    def __init__(self, path: str, *, needs_log: bool = False) -> None:
+        self._path, self._names = path, (path, f"{path}-wal")
+        self._opened = [_identity(name) for name in self._names]
+        needed = self._opened if needs_log else self._opened[:1]
+        self._fate = Fate.DELETED if None in needed else Fate.KEPT  # gone already, and open all the same
+
+    def look(self) -> Fate:
+        """Return what became of the database or its log: whatever else happens, what was lost once stays lost."""
+        if self._fate is Fate.KEPT:
+            found = [_identity(name) for name in self._names]
+            if found != self._opened:
+                is_gone = any(was is not None and now is None for was, now in zip(self._opened, found, strict=True))
+                self._fate = Fate.DELETED if is_gone else Fate.REPLACED
+        return self._fate
+
+    def ours(self) -> set[str]:
+        """Return which files at the path are those that are open: empty for the database, `-wal` for its log."""
+        pairs = zip(("", "-wal"), self._names, self._opened, strict=True)
+        return {end for end, name, opened in pairs if opened is not None and _identity(name) == opened}
 
     def check(self) -> None:
         """Check that the database and its log have not been deleted or replaced since.
@@ -80,20 +124,19 @@ class FileGuard:
         Raises:
             StoreUnavailableError: they have, now or at an earlier check.
         """
-        self._lost = self._lost or self._found() != self._opened
-        if self._lost:
+        if self.look() is not Fate.KEPT:
             raise StoreUnavailableError(
                 f"{self._path} was deleted or replaced while it was in use: nothing is kept any more; "
                 f"put the file back if you have it, then restart workroot"
             )
 
-    def _found(self) -> list[tuple[int, int]]:
-        found = []
-        for name in (self._path, f"{self._path}-wal"):
-            with suppress(OSError):
-                status = os.stat(name)
-                found.append((status.st_dev, status.st_ino))
-        return found
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _host() -> str:

@@ -6,7 +6,7 @@ import sqlite3
 
 from workroot.errors import ChangeRefusedError, StoreError, StoreUnavailableError
 
-__all__ = ["store_error", "unavailable"]
+__all__ = ["is_of_the_disk", "is_passing", "may_come_right", "store_error", "unavailable"]
 
 _MEANING = {
     sqlite3.SQLITE_BUSY: "is locked by another program: close that one, then try again",
@@ -20,8 +20,38 @@ _MEANING = {
     sqlite3.SQLITE_READONLY: "cannot be written: check its mode and that of its directory",
 }
 
+_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM})
+_OF_THE_DISK = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
 
-def unavailable(path: str, cause: Exception) -> StoreUnavailableError:
+
+def is_of_the_disk(cause: Exception) -> bool:
+    """Tell whether *cause* is nobody's changes' fault: other changes would fail the same way."""
+    return _primary_code(cause) in _OF_THE_DISK
+
+
+def is_passing(cause: BaseException) -> bool:
+    """Tell whether a connection that failed with *cause* is as good as before: nothing came of the attempt."""
+    return _primary_code(cause) in _PASSING
+
+
+def may_come_right(cause: Exception) -> bool:
+    """Tell whether opening a database that failed with *cause* may succeed later without anybody changing it."""
+    return _primary_code(cause) in _OF_THE_DISK | _PASSING
+
+
+def unavailable(path: str, cause: BaseException) -> StoreUnavailableError:
     """Return the error for a whole database that failed with *cause*, which it carries."""
     meaning = _MEANING.get(_primary_code(cause), "cannot be used now: try again")
     error = StoreUnavailableError(f"{path} {meaning} ({cause})")
@@ -31,14 +61,14 @@ def unavailable(path: str, cause: Exception) -> StoreUnavailableError:
 
 def store_error(path: str, cause: Exception) -> StoreError:
     """Return the error for one caller's changes that failed with *cause*, which it carries."""
-    if not isinstance(cause, UnicodeEncodeError) and _primary_code(cause) != sqlite3.SQLITE_CONSTRAINT:
+    if not isinstance(cause, (ValueError, OverflowError)) and _primary_code(cause) != sqlite3.SQLITE_CONSTRAINT:
         return unavailable(path, cause)
     error = ChangeRefusedError("a change", str(cause))
     error.__cause__ = cause
     return error
 
 
-def _primary_code(cause: Exception) -> int:
+def _primary_code(cause: BaseException) -> int:
     if isinstance(cause, OSError):
         return sqlite3.SQLITE_CANTOPEN
     # The low byte is the kind, the rest its details (sqlite.org/rescode.html, section 1).

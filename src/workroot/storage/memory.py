@@ -19,6 +19,10 @@ from workroot.core.changes import (
     ConnectionForgotten,
     ConnectionSaved,
     EndedAliasesForgotten,
+    EndedForgotten,
+    EndingForgotten,
+    IdleMark,
+    ProjectForgotten,
     ProjectIdKept,
     ProjectSeen,
     SessionEnded,
@@ -38,7 +42,6 @@ from workroot.errors import ChangeRefusedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from workroot.core.changes import EndedForgotten
     from workroot.core.connections import EndedAlias, KeptConnection
     from workroot.core.projects import Directory, KnownId, ProjectKey
 
@@ -54,6 +57,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self._namespace = str(uuid.uuid4())
         self._sessions: dict[SessionKey, SessionContext] = {}
+        self._seen: dict[SessionKey, float] = {}
+        self._idle_mark: dict[None, IdleMark] = {}  # of one, so that a change of it can be taken back like any other
         self._ended: dict[SessionKey, EndedSession] = {}
         self._aliases: dict[tuple[Owner, Alias], AliasBound] = {}
         self._aliases_of: dict[SessionKey, frozenset[tuple[Owner, Alias]]] = {}
@@ -74,6 +79,8 @@ class MemoryStore:
             project_ids=tuple(self._project_ids.values()),
             connections=tuple(self._connections.values()),
             ended_aliases=tuple(self._ended_aliases.values()),
+            seen=dict(self._seen),
+            idle_mark=self._idle_mark.get(None),
         )
 
     async def commit(self, changes: Sequence[Change]) -> None:
@@ -92,33 +99,52 @@ class MemoryStore:
             undo.run()
             raise
 
+    async def tidy(self) -> int:
+        """Return 0: nothing is kept on a disk."""
+        await checkpoint()
+        return 0
+
+    def attach(self, snapshot: Callable[[], StoredState], adopt: Callable[[StoredState], None]) -> None:
+        """Do nothing: memory is not lost as a file can be."""
+
     def _apply(self, change: Change, undo: _Undo) -> None:
         match change:
-            case SessionSaved(session):
-                self._save(session, undo)
-            case SessionTouched(key, last_used):
-                kept = self._sessions.get(key)
-                if kept is not None and kept.last_used < last_used:
-                    undo.put(self._sessions, key, replace(kept, last_used=last_used))
+            case SessionSaved(session, seen):
+                self._save(session, seen, undo)
+            case SessionTouched():
+                self._touch(change, undo)
             case SessionEnded(ended):
                 if ended.key not in self._ended:
                     undo.put(self._ended, ended.key, ended)
                     undo.drop(self._sessions, ended.key)
+                    undo.drop(self._seen, ended.key)
                     for name in self._aliases_of.get(ended.key, ()):
                         undo.drop(self._aliases, name)
                     undo.drop(self._aliases_of, ended.key)
             case AliasBound():
                 self._bind(change, undo)
-            case ProjectSeen(owner, project):
-                seen = self._projects.get((owner, project.root))
-                if seen is None or seen.project.seen_at <= project.seen_at:
-                    undo.put(self._projects, (owner, project.root), change)
-            case ProjectIdKept(known):
-                undo.put(self._project_ids, known.key, known)
+            case ProjectSeen() | ProjectForgotten() | ProjectIdKept():
+                self._apply_to_projects(change, undo)
             case ConnectionSaved() | ConnectionForgotten() | AliasEnded() | EndedAliasesForgotten():
                 self._apply_to_connections(change, undo)
-            case _:
-                self._forget(change, undo)
+            case EndedForgotten(before):
+                for key in [key for key, ended in self._ended.items() if ended.seen < before]:
+                    undo.drop(self._ended, key)
+            case EndingForgotten(key):
+                undo.drop(self._ended, key)
+            case _:  # IdleMarked
+                undo.put(self._idle_mark, None, change.mark)
+
+    def _apply_to_projects(self, change: ProjectSeen | ProjectForgotten | ProjectIdKept, undo: _Undo) -> None:
+        match change:
+            case ProjectSeen(owner, project):
+                known = self._projects.get((owner, project.root))
+                if known is None or known.project.seen_at <= project.seen_at:
+                    undo.put(self._projects, (owner, project.root), change)
+            case ProjectForgotten(owner, root):
+                undo.drop(self._projects, (owner, root))
+            case _:  # ProjectIdKept
+                undo.put(self._project_ids, change.known.key, change.known)
 
     def _apply_to_connections(
         self, change: ConnectionSaved | ConnectionForgotten | AliasEnded | EndedAliasesForgotten, undo: _Undo
@@ -138,7 +164,7 @@ class MemoryStore:
                 for name in [name for name, ended in self._ended_aliases.items() if ended.ended_at < change.before]:
                     undo.drop(self._ended_aliases, name)
 
-    def _save(self, session: SessionContext, undo: _Undo) -> None:
+    def _save(self, session: SessionContext, seen: float | None, undo: _Undo) -> None:
         if session.key in self._ended:
             raise ChangeRefusedError(f"session {session.session_id!r}", "it has ended")
         kept = self._sessions.get(session.key)
@@ -146,10 +172,17 @@ class MemoryStore:
             raise ChangeRefusedError(f"session {session.session_id!r}", "its id belongs to somebody else")
         if kept is None or kept.revision <= session.revision:
             undo.put(self._sessions, session.key, session)
+            if seen is not None:
+                undo.put(self._seen, session.key, seen)
 
-    def _forget(self, forgotten: EndedForgotten, undo: _Undo) -> None:
-        for key in [key for key, ended in self._ended.items() if ended.ended_at < forgotten.before]:
-            undo.drop(self._ended, key)
+    def _touch(self, touched: SessionTouched, undo: _Undo) -> None:
+        key, last_used, seen = touched.key, touched.last_used, touched.seen
+        if (kept := self._sessions.get(key)) is None:
+            return
+        if kept.last_used < last_used:
+            undo.put(self._sessions, key, replace(kept, last_used=last_used))
+        if seen is not None and seen > self._seen.get(key, float("-inf")):
+            undo.put(self._seen, key, seen)
 
     def _bind(self, bound: AliasBound, undo: _Undo) -> None:
         key, name = SessionKey(bound.owner.sandbox, bound.session_id), (bound.owner, bound.alias)

@@ -1,8 +1,9 @@
-"""Changes as statements, and rows as values: one statement a change, and one shape of row a table."""
+"""Changes as statements: one statement a kind of change, and one shape of row a table."""
 
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -14,47 +15,43 @@ from workroot.core.changes import (
     ConnectionForgotten,
     ConnectionSaved,
     EndedForgotten,
+    EndingForgotten,
+    IdleMarked,
+    ProjectForgotten,
     ProjectIdKept,
     ProjectSeen,
     SessionEnded,
     SessionSaved,
     SessionTouched,
-    StoredState,
-)
-from workroot.core.connections import EndedAlias, KeptConnection
-from workroot.core.projects import Directory, DirectoryNode, KnownId, KnownProject, ProjectId, ProjectKey
-from workroot.core.sessions import (
-    Alias,
-    EndedSession,
-    Ending,
-    Owner,
-    PinnedSign,
-    SessionContext,
-    SessionId,
 )
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Collection
 
-__all__ = ["apply_changes", "read_state"]
+    from workroot.core.sessions import PinnedSign
+
+__all__ = ["apply_changes"]
 
 _SAVE = """
     INSERT INTO sessions (
         sandbox, session_id, principal, working_directory, given_directory, config_path,
-        project_id, project_root, project_name, signs, set_at, last_used, revision
-    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        project_id, project_root, project_name, signs, set_at, last_used, revision, seen
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET
         working_directory = excluded.working_directory, given_directory = excluded.given_directory,
         config_path = excluded.config_path, project_id = excluded.project_id, project_root = excluded.project_root,
         project_name = excluded.project_name, signs = excluded.signs, set_at = excluded.set_at,
-        last_used = excluded.last_used, revision = excluded.revision
+        last_used = excluded.last_used, revision = excluded.revision, seen = coalesce(excluded.seen, seen)
     WHERE excluded.revision >= revision
 """
-_TOUCH = "UPDATE sessions SET last_used = ? WHERE sandbox = ? AND session_id = ? AND last_used < ?"
+_TOUCH = """
+    UPDATE sessions SET last_used = max(last_used, ?1), seen = max(coalesce(seen, ?2), coalesce(?2, seen))
+    WHERE sandbox = ?3 AND session_id = ?4
+"""
 _END = """
-    INSERT INTO ended_sessions (sandbox, session_id, principal, last_directory, ending, ended_at)
-    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    INSERT INTO ended_sessions (sandbox, session_id, principal, last_directory, ending, ended_at, seen)
+    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 _BIND = """
     INSERT INTO aliases (sandbox, principal, alias, session_id) VALUES (?, ?, ?, ?)
@@ -67,6 +64,7 @@ _SEE = """
         worktree_of = excluded.worktree_of, seen_at = excluded.seen_at
     WHERE excluded.seen_at >= seen_at
 """
+_FORGET_PROJECT = "DELETE FROM projects WHERE sandbox = ? AND principal = ? AND root = ?"
 _KEEP_ID = """
     INSERT INTO project_ids (repository, path, project_id, name, root, is_joined, device, inode)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -74,7 +72,9 @@ _KEEP_ID = """
         project_id = excluded.project_id, name = excluded.name, root = excluded.root, is_joined = excluded.is_joined,
         device = excluded.device, inode = excluded.inode
 """
-_FORGET = "DELETE FROM ended_sessions WHERE ended_at < ?"
+_FORGET = "DELETE FROM ended_sessions WHERE seen < ?"
+_FORGET_ONE = "DELETE FROM ended_sessions WHERE sandbox = ? AND session_id = ?"
+_MARK = "INSERT INTO meta VALUES ('idle_mark', ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 _SAVE_CONNECTION = """
     INSERT INTO connections (sandbox, principal, alias, subscriptions, log_level, is_resumable, last_used)
     VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -89,33 +89,46 @@ _END_ALIAS = """
 _FORGET_ALIASES = "DELETE FROM ended_aliases WHERE ended_at < ?"
 
 
-def apply_changes(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
+def apply_changes(connection: sqlite3.Connection, changes: Collection[Change]) -> None:
     """Execute *changes* in their order; neighbours of one kind share a call."""
+    if len(changes) == 1:  # as most of them come
+        connection.execute(*_statement(*changes))
+        return
     for statement, group in groupby(map(_statement, changes), key=itemgetter(0)):
-        connection.executemany(statement, (row for _, row in group))
+        connection.executemany(statement, map(itemgetter(1), group))
 
 
-def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:  # noqa: PLR0911 -- one a kind of change
+def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:  # noqa: PLR0911, PLR0912 -- one a kind
     match change:
-        case SessionSaved(session):
+        case SessionSaved(session, seen):
+            owner = session.owner
             return _SAVE, (
-                *session.key,
-                session.owner.principal,
+                owner.sandbox,
+                session.session_id,
+                owner.principal,
                 session.working_directory,
                 session.given_directory,
                 session.config_path,
                 session.project_id,
                 session.project_root,
                 session.project_name,
-                json.dumps(session.signs, ensure_ascii=False),
+                _signs_text(session.signs),
                 session.set_at,
                 session.last_used,
                 session.revision,
+                seen,
             )
-        case SessionTouched(key, last_used):
-            return _TOUCH, (last_used, *key, last_used)
+        case SessionTouched(key, last_used, seen):
+            return _TOUCH, (last_used, seen, *key)
         case SessionEnded(ended):
-            return _END, (*ended.key, ended.owner.principal, ended.last_directory, ended.ending.value, ended.ended_at)
+            return _END, (
+                *ended.key,
+                ended.owner.principal,
+                ended.last_directory,
+                ended.ending.value,
+                ended.ended_at,
+                ended.seen,
+            )
         case AliasBound(owner, alias, session_id):
             return _BIND, (owner.sandbox, owner.principal, alias, session_id)
         case ProjectSeen(owner, project):
@@ -128,6 +141,8 @@ def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:  #
                 project.worktree_of,
                 project.seen_at,
             )
+        case ProjectForgotten(owner, root):
+            return _FORGET_PROJECT, (owner.sandbox, owner.principal, root)
         case ProjectIdKept(known):
             return _KEEP_ID, (
                 *known.key,
@@ -139,6 +154,10 @@ def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:  #
             )
         case EndedForgotten(before):
             return _FORGET, (before,)
+        case EndingForgotten(key):
+            return _FORGET_ONE, key
+        case IdleMarked(mark):
+            return _MARK, (json.dumps([mark.idle, mark.wall, mark.since_boot]),)
         case ConnectionSaved(kept):
             return _SAVE_CONNECTION, (
                 kept.owner.sandbox,
@@ -157,108 +176,6 @@ def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:  #
             return _FORGET_ALIASES, (change.before,)
 
 
-def read_state(connection: sqlite3.Connection) -> StoredState:
-    """Read all that is kept."""
-    (namespace,) = connection.execute("SELECT value FROM meta WHERE key = 'namespace'").fetchone()
-    return StoredState(
-        namespace=namespace,
-        sessions=tuple(
-            SessionContext(
-                session_id=SessionId(session_id),
-                owner=Owner(principal, sandbox),
-                working_directory=Directory(working_directory),
-                given_directory=given_directory,
-                config_path=config_path,
-                project_id=project_id,
-                project_root=project_root,
-                project_name=project_name,
-                signs=tuple(PinnedSign(*sign) for sign in json.loads(signs)),  # version 1 kept no `agreed`
-                set_at=set_at,
-                last_used=last_used,
-                revision=revision,
-            )
-            for (
-                sandbox,
-                session_id,
-                principal,
-                working_directory,
-                given_directory,
-                config_path,
-                project_id,
-                project_root,
-                project_name,
-                signs,
-                set_at,
-                last_used,
-                revision,
-            ) in connection.execute(
-                "SELECT sandbox, session_id, principal, working_directory, given_directory, config_path, "
-                "project_id, project_root, project_name, signs, set_at, last_used, revision FROM sessions"
-            )
-        ),
-        ended=tuple(
-            EndedSession(
-                session_id=SessionId(session_id),
-                owner=Owner(principal, sandbox),
-                last_directory=Directory(last_directory),
-                ending=Ending(ending),
-                ended_at=ended_at,
-            )
-            for sandbox, session_id, principal, last_directory, ending, ended_at in connection.execute(
-                "SELECT sandbox, session_id, principal, last_directory, ending, ended_at FROM ended_sessions"
-            )
-        ),
-        aliases=tuple(
-            AliasBound(Owner(principal, sandbox), Alias(alias), SessionId(session_id))
-            for sandbox, principal, alias, session_id in connection.execute(
-                "SELECT sandbox, principal, alias, session_id FROM aliases"
-            )
-        ),
-        projects=tuple(
-            ProjectSeen(
-                Owner(principal, sandbox),
-                KnownProject(
-                    project_id=ProjectId(project_id),
-                    name=name,
-                    root=Directory(root),
-                    worktree_of=worktree_of,
-                    seen_at=seen_at,
-                ),
-            )
-            for sandbox, principal, root, project_id, name, worktree_of, seen_at in connection.execute(
-                "SELECT sandbox, principal, root, project_id, name, worktree_of, seen_at FROM projects"
-            )
-        ),
-        project_ids=tuple(
-            KnownId(
-                key=ProjectKey(repository, path),
-                project_id=ProjectId(project_id),
-                name=name,
-                root=Directory(root),
-                is_joined=bool(is_joined),
-                node=DirectoryNode(device, inode) if inode is not None else None,
-            )
-            for repository, path, project_id, name, root, is_joined, device, inode in connection.execute(
-                "SELECT repository, path, project_id, name, root, is_joined, device, inode FROM project_ids"
-            )
-        ),
-        connections=tuple(
-            KeptConnection(
-                owner=Owner(principal, sandbox),
-                alias=Alias(alias),
-                subscriptions=frozenset(json.loads(subscriptions)),
-                log_level=log_level,
-                is_resumable=bool(is_resumable),
-                last_used=last_used,
-            )
-            for sandbox, principal, alias, subscriptions, log_level, is_resumable, last_used in connection.execute(
-                "SELECT sandbox, principal, alias, subscriptions, log_level, is_resumable, last_used FROM connections"
-            )
-        ),
-        ended_aliases=tuple(
-            EndedAlias(Owner(principal, sandbox), Alias(alias), ended_at)
-            for sandbox, principal, alias, ended_at in connection.execute(
-                "SELECT sandbox, principal, alias, ended_at FROM ended_aliases"
-            )
-        ),
-    )
+@lru_cache(maxsize=512)
+def _signs_text(signs: tuple[PinnedSign, ...]) -> str:
+    return json.dumps(signs, ensure_ascii=False)  # a third of what a row costs, and sessions of one client share them

@@ -19,7 +19,16 @@ from workroot.storage.transactions import transaction
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "SQLITE_MINIMUM", "Migration", "check_sqlite", "migrate", "version_of"]
+__all__ = [
+    "APPLICATION_ID",
+    "MIGRATIONS",
+    "SQLITE_MINIMUM",
+    "Migration",
+    "check_sqlite",
+    "migrate",
+    "not_ours",
+    "version_of",
+]
 
 Migration: TypeAlias = Callable[[sqlite3.Connection], None]
 """Leads to the next version; runs inside a transaction and leaves it open."""
@@ -169,6 +178,14 @@ _THIRD = (
     """,
 )
 
+_FOURTH = (
+    "ALTER TABLE sessions ADD COLUMN seen REAL",  # on the idle clock; NULL: not used since
+    "ALTER TABLE ended_sessions ADD COLUMN seen REAL NOT NULL DEFAULT 0",  # on the idle clock, which begins now, at 0
+    "UPDATE ended_sessions SET seen = min(0, ended_at - (julianday('now') - 2440587.5) * 86400)",
+    "DROP INDEX ended_sessions_by_time",
+    "CREATE INDEX ended_sessions_by_seen ON ended_sessions (seen)",
+)
+
 
 def _create(connection: sqlite3.Connection) -> None:
     for statement in _FIRST:
@@ -186,7 +203,12 @@ def _keep_connections(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: Sequence[Migration] = (_create, _keep_project_ids, _keep_connections)
+def _keep_idle_time(connection: sqlite3.Connection) -> None:
+    for statement in _FOURTH:
+        connection.execute(statement)
+
+
+MIGRATIONS: Sequence[Migration] = (_create, _keep_project_ids, _keep_connections, _keep_idle_time)
 """The step at index n leads from version n to n + 1."""
 
 
@@ -213,10 +235,15 @@ def version_of(connection: sqlite3.Connection, path: str, *, supported: int) -> 
     ).fetchone()
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID and (tables or version):
-        raise StoreUnavailableError(f"{path} is not a database of workroot: move it away, or name another path")
+        raise not_ours(path)
     if version > supported:
         raise StoreTooNewError(path, version, supported)
     return version
+
+
+def not_ours(path: str) -> StoreUnavailableError:
+    """Return the error for a database that another program made."""
+    return StoreUnavailableError(f"{path} is not a database of workroot: move it away, or name another path")
 
 
 def migrate(connection: sqlite3.Connection, version: int, steps: Sequence[Migration]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["transaction"]
+__all__ = ["begin", "give_up", "transaction"]
 
 
 @contextmanager
@@ -19,14 +19,24 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     It takes the write lock at once: a transaction that reads first and writes later is refused
     without waiting if somebody wrote in between (sqlite.org/rescode.html, SQLITE_BUSY_SNAPSHOT).
     """
-    if connection.in_transaction:  # an earlier one could not even be rolled back
-        connection.execute("ROLLBACK")
-    connection.execute("BEGIN IMMEDIATE")
+    begin(connection)
     try:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # some failures, a full disk for one, have rolled back already
-            with suppress(sqlite3.Error):  # what failed first is what the caller should hear of
-                connection.execute("ROLLBACK")
+        give_up(connection)
         raise
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Begin a transaction that `COMMIT` or `give_up` ends, where a `with` block costs too much."""
+    if connection.in_transaction:  # an earlier one could not even be rolled back
+        connection.execute("ROLLBACK")
+    connection.execute("BEGIN IMMEDIATE")
+
+
+def give_up(connection: sqlite3.Connection) -> None:
+    """Take back what was done since `begin`; that never fails, since what failed before is what should be heard of."""
+    if connection.in_transaction:  # some failures, a full disk for one, have rolled back already
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")

@@ -1,0 +1,1 @@
+"""All that the daemon holds, as a file of JSON lines: written and read while it runs."""

@@ -1,0 +1,121 @@
+"""All that is held in memory, in step with the store: kept first and shown then, all of it or nothing.
+
+Memory serves the reads. The store is told who holds what it keeps, so that a file which is lost can be written anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from workroot.core.changes import StoredState
+from workroot.core.session_table import SessionTable
+from workroot.errors import NotStartedError
+from workroot.finishing import finish
+from workroot.idle_clock import IdleClock
+from workroot.kept_connections import KeptConnections
+from workroot.project_notes import ProjectNotes
+from workroot.registry import ProjectRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from workroot.core.changes import Change
+    from workroot.core.identities import Identities
+    from workroot.core.ports import Clock, SessionStore
+
+__all__ = ["HeldState"]
+
+logger = logging.getLogger(__name__)
+
+
+class HeldState:
+    """What is shown, and the one way to change it.
+
+    Attributes:
+        sessions: who works where, and how sessions ended.
+        projects: the projects that somebody has worked in.
+        notes: plans and shows what is kept of projects.
+        connections: what conversations of the handshake era asked for.
+        idle: the clock that idle time is counted on.
+        is_loaded: there is something to change.
+
+    Args:
+        store: keeps the changes.
+        clock: the time.
+        state: what the store keeps, if it is loaded already.
+        identities: under which ids projects are known, shared with the finder of places; None keeps none.
+    """
+
+    def __init__(
+        self, store: SessionStore, clock: Clock, state: StoredState | None, identities: Identities | None
+    ) -> None:
+        self._store, self._clock, self._state = store, clock, state
+        self._namespace, self.is_loaded = "", False
+        self.idle = IdleClock(clock)
+        self.sessions = SessionTable()
+        self.projects = ProjectRegistry()
+        self.notes = ProjectNotes(self.projects, identities)
+        self.connections = KeptConnections(self.keep, clock)
+
+    async def load(self) -> None:
+        """Take over what the store keeps; the second time there is nothing to do.
+
+        Raises:
+            StoreUnavailableError: it cannot be read; nothing was taken over.
+        """
+        if self.is_loaded:
+            return
+        state = self._state if self._state is not None else await self._store.load()
+        self._namespace = state.namespace
+        self.sessions.load(state, seen=self.idle.load(state))
+        self.notes.load(state.projects, state.project_ids)
+        self.connections.load(state.connections, state.ended_aliases)
+        self._state, self.is_loaded = None, True
+        self._store.attach(self.snapshot, self.adopt)
+        logger.info("holding %d sessions", len(self.sessions))
+
+    async def keep(self, changes: Sequence[Change], tell: Callable[[], None]) -> None:
+        """Let the store keep changes, then show them and tell of them: all of it, cancelled or not, or nothing.
+
+        Raises:
+            NotStartedError: nothing was loaded yet.
+            StoreError: nothing changed.
+        """
+        if not self.is_loaded:
+            raise NotStartedError
+        if changes:
+            await finish(self._keep(changes, tell))
+
+    async def _keep(self, changes: Sequence[Change], tell: Callable[[], None]) -> None:
+        await self._store.commit(changes)
+        self.sessions.apply(changes, seen=self.idle.now())  # in this very step: whoever asks for a snapshot gets it
+        tell()
+
+    def snapshot(self) -> StoredState:
+        """Return all that is held."""
+        return StoredState(
+            namespace=self._namespace,
+            sessions=tuple(self.sessions.all()),
+            seen=self.sessions.seen_at(),
+            ended=tuple(self.sessions.endings),
+            aliases=self.sessions.aliases.all(),
+            projects=self.projects.all(),
+            project_ids=self.notes.known_ids(),
+            connections=self.connections.all(),
+            ended_aliases=self.connections.ended(),
+            idle_mark=self.idle.mark(),
+        )
+
+    def adopt(self, state: StoredState) -> None:
+        """Take over what a store turns out to hold that could not be read at the start; what is known here stays.
+
+        The store's idle clock is another one than this: sessions are as long idle here as they are there.
+        """
+        theirs = IdleClock(self._clock)
+        seen = theirs.load(state)
+        ahead = self.idle.now() - theirs.now()
+        self.sessions.load(state, seen={key: at + ahead for key, at in seen.items()})
+        self.notes.load(*self.notes.unknown(state.projects, state.project_ids))
+        self.connections.load(*self.connections.unknown(state.connections, state.ended_aliases))
+        logger.info("taken over from the store: %d sessions are held now", len(self.sessions))

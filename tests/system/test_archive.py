@@ -1,0 +1,225 @@
+"""`workroot export` and `workroot import`: a daemon's state moves house, while it runs and while it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from real_daemon import LEGACY, MODERN, WORKROOT, Home, answer_of, error_of, open_home
+
+
+@pytest.fixture
+def old() -> Iterator[Home]:
+    with open_home() as home:
+        yield home
+
+
+@pytest.fixture
+def new() -> Iterator[Home]:
+    with open_home() as home:
+        yield home
+
+
+def exported(home: Home, *arguments: str) -> list[dict[str, Any]]:
+    done = home.run("export", *arguments)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def imported(home: Home, archive: Path, *arguments: str) -> dict[str, dict[str, int]]:
+    done = home.run("import", str(archive), *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, dict[str, int]] = json.loads(done.stdout)
+    return answer
+
+
+async def with_sessions(home: Home) -> tuple[str, str, Path]:
+    """Work in a project in both eras; return a session that is open, one that was closed, and the project."""
+    project = home.configured("app", name="The App", project_id="6f1dbb52-3f5d-4a53-8a7c-1f5f4f0c2b11")
+    async with home.open_client(MODERN, project) as agent, home.open_client(LEGACY, project) as editor:
+        kept = (await answer_of(agent, "set_working_directory", directory=str(project)))["session_id"]
+        closed = (await answer_of(editor, "set_working_directory", directory=str(project)))["session_id"]
+        await answer_of(editor, "close_session", session_id=closed)
+    return kept, closed, project
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["running", "stopped"])
+async def test_sessions_go_on_in_another_home_with_their_handles(old: Home, new: Home, is_running: bool) -> None:
+    old.start()
+    kept, closed, project = await with_sessions(old)
+    if is_running:
+        new.start()
+    else:
+        old.kill_daemon()
+    archive = old.top / "archive.jsonl"
+
+    assert old.run("export", "-o", str(archive)).returncode == 0
+    counts = imported(new, archive)
+
+    assert (counts["imported"]["session"], counts["imported"]["ended"]) == (1, 1)
+    if not is_running:
+        new.start()
+    for era in (MODERN, LEGACY):
+        async with new.open_client(era) as client:
+            answer = await answer_of(client, "get_working_directory", session_id=kept)
+            assert answer["working_directory"] == str(project)
+            assert answer["project_info"]["name"] == "The App"
+            assert "was closed" in await error_of(client, "get_working_directory", session_id=closed)
+            listed = await answer_of(client, "list_projects")
+            assert [each["name"] for each in listed["projects"]] == ["The App"]
+
+
+async def test_what_was_imported_outlives_a_crash(old: Home, new: Home) -> None:
+    old.start()
+    kept, _, project = await with_sessions(old)
+    archive = old.top / "archive.jsonl"
+    old.run("export", "-o", str(archive))
+    new.start()
+
+    imported(new, archive)
+    new.kill_daemon()
+
+    new.start()
+    assert new.sessions()[kept]["working_directory"] == str(project)
+
+
+async def test_what_was_exported_while_clients_write_is_of_one_moment(old: Home) -> None:
+    """Each round moves two sessions, the first one first: no moment has the second ahead of the first."""
+    old.start()
+    places = [old.repository(f"place{number}") for number in range(10)]
+    async with old.open_client(MODERN) as client:
+        first, second = [
+            (await answer_of(client, "set_working_directory", directory=str(places[0])))["session_id"] for _ in range(2)
+        ]
+        is_over = anyio.Event()
+        rounds = 0
+
+        async def work() -> None:
+            nonlocal rounds
+            while not is_over.is_set():
+                rounds += 1
+                for session in (first, second):
+                    directory = str(places[rounds % len(places)])
+                    await answer_of(client, "set_working_directory", directory=directory, session_id=session)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            for _ in range(5):
+                lines = await anyio.to_thread.run_sync(exported, old)
+                revisions = {line["session_id"]: line.get("revision", 1) for line in lines if line["kind"] == "session"}
+                assert revisions[first] - revisions[second] in (0, 1)
+            is_over.set()
+    assert rounds > 5, "nothing was written meanwhile"
+
+
+async def test_a_second_import_changes_nothing_and_what_is_here_stays(old: Home, new: Home) -> None:
+    old.start()
+    kept, _, _ = await with_sessions(old)
+    archive = old.top / "archive.jsonl"
+    old.run("export", "-o", str(archive))
+    new.start()
+    first = imported(new, archive)
+    elsewhere = new.repository("elsewhere")
+    async with new.open_client(MODERN) as client:
+        await answer_of(client, "set_working_directory", directory=str(elsewhere), session_id=kept)
+
+    second = imported(new, archive)
+
+    assert second["imported"] == {}
+    assert second["left_as_they_were"] == {
+        kind: first["imported"].get(kind, 0) + first["left_as_they_were"].get(kind, 0)
+        for kind in {*first["imported"], *first["left_as_they_were"]}
+    }
+    assert new.sessions()[kept]["working_directory"] == str(elsewhere)
+
+
+async def test_an_archive_that_is_cut_short_changes_nothing(old: Home, new: Home) -> None:
+    old.start()
+    await with_sessions(old)
+    archive = old.top / "archive.jsonl"
+    old.run("export", "-o", str(archive))
+    lines = archive.read_text().splitlines(keepends=True)
+    archive.write_text("".join(lines[:-1]))
+    new.start()
+
+    done = new.run("import", str(archive))
+
+    assert done.returncode == 1
+    assert done.stderr == (f"workroot: {archive}: it is cut short after {len(lines) - 1} lines: export it again\n")
+    assert new.sessions() == {}
+
+
+async def test_directories_that_lie_elsewhere_now_are_named(old: Home, new: Home) -> None:
+    old.start()
+    kept, _, project = await with_sessions(old)
+    archive = old.top / "archive.jsonl"
+    old.run("export", "-o", str(archive))
+    here = new.configured("app", name="The App", project_id="6f1dbb52-3f5d-4a53-8a7c-1f5f4f0c2b11")
+    new.start()
+
+    imported(new, archive, "--move", f"{old.top}={new.top}")
+
+    async with new.open_client(MODERN) as client:
+        answer = await answer_of(client, "get_working_directory", session_id=kept)
+    assert (answer["working_directory"], answer["warnings"]) == (str(here), [])
+    assert str(project) not in json.dumps(answer)
+
+
+def test_a_move_of_something_else_than_two_absolute_paths_is_wrong_usage(new: Home) -> None:
+    archive = new.top / "archive.jsonl"
+    archive.write_text("")
+
+    for move in ("/one", "one=/two", "/one=two"):
+        done = new.run("import", str(archive), "--move", move)
+        assert (done.returncode, "OLD=NEW" in done.stderr) == (2, True)
+
+
+def import_slowly(home: Home, archive: bytes) -> None:
+    """Start a daemon when the beginning of an archive has gone through a pipe."""
+    with subprocess.Popen([WORKROOT, "import", "-"], env=home.environment, stdin=subprocess.PIPE) as importing:
+        assert importing.stdin is not None
+        importing.stdin.write(archive[:100])
+        importing.stdin.flush()
+        home.start()  # nothing is opened before the last line has been read
+        importing.stdin.write(archive[100:])
+        importing.stdin.close()
+        assert importing.wait(30) == 0
+
+
+async def test_an_archive_comes_through_a_pipe_into_a_daemon_that_starts_meanwhile(old: Home, new: Home) -> None:
+    old.start()
+    kept, _, _ = await with_sessions(old)
+    archive = old.run("export").stdout.encode()
+
+    import_slowly(new, archive)
+
+    assert list(new.sessions()) == [kept]
+
+
+async def test_only_its_user_can_read_the_file_and_it_is_there_whole_or_not_at_all(old: Home) -> None:
+    old.start()
+    await with_sessions(old)
+    archive = old.top / "archive.jsonl"
+    archive.write_text("what was here before")
+    archive.chmod(0o644)
+
+    assert old.run("export", "-o", str(archive)).returncode == 0
+
+    assert stat.S_IMODE(archive.stat().st_mode) == 0o600
+    assert archive.read_text().endswith("}\n")
+    assert sorted(os.listdir(old.top)) == sorted({"app", "archive.jsonl", "home", "state"})
+
+
+def test_a_directory_that_is_not_there_is_an_error_and_nothing_is_written(old: Home) -> None:
+    old.start()
+
+    done = old.run("export", "-o", str(old.top / "nowhere" / "archive.jsonl"))
+
+    assert (done.returncode, "nowhere" in done.stderr) == (1, True)
