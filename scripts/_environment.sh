@@ -22,3 +22,13 @@ if ! cmp -s pyproject.toml "$stamp" || [ ! -x .venv/bin/workroot ]; then
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
     cp pyproject.toml "$stamp"
 fi
+
+# need_package NAME: a program that some tests run, from the package of the same name, where root can install one.
+# Elsewhere those tests say how to install it.
+need_package() {
+    if ! command -v "$1" >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        echo "Installing $1 ..." >&2
+        set -- env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 install --no-install-recommends -y "$1"
+        "$@" >/dev/null 2>&1 || { apt-get -qq update && "$@"; } >/dev/null || echo "It could not be installed." >&2
+    fi
+}

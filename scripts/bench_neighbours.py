@@ -19,6 +19,8 @@ from statistics import median, quantiles
 
 import anyio
 from bench_attackers import ATTACKS
+from bench_machine import cpu_seconds, resident_megabytes
+from bench_rows import Row, row_of
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
@@ -162,28 +164,31 @@ async def measure_idle(workroot: list[str], top: Path, environment: dict[str, st
         return Idle(time.monotonic() - began, cpu_seconds(status["pid"]) - before, projects, connectors)
 
 
-def rows_of_neighbours(found: list[Felt]) -> Iterator[tuple[str, str, str, str, str]]:
-    """Return what the table shows of attacks."""
+def rows_of_neighbours(found: list[Felt]) -> Iterator[Row]:
+    """Return what is shown of attacks."""
     for felt in found:
-        shown = f"p99 {felt.p99:.0f} ms, {felt.failures} of {len(felt.calls)} failed"
-        yield f"a call beside a neighbour: {felt.kind}", shown, f"median {median(felt.calls):.1f} ms", "", "<= 250, 0"
-        grown = f"+{felt.most - felt.before:.0f} MB, then {felt.after - felt.before:+.0f}"
-        yield "  and the daemon's memory", grown, f"{felt.before:.0f} MB", "", "<= +64"
+        yield row_of(
+            "neighbours",
+            f"a call beside a neighbour: {felt.kind}, p99",
+            [felt.p99],
+            unit="ms",
+            aim=250,
+            aim_is_of="value",
+            note=f"median {median(felt.calls):.1f} ms; {felt.failures} of {len(felt.calls)} failed",
+        )
+        yield row_of(
+            "neighbours",
+            f"the daemon's memory grows beside it: {felt.kind}",
+            [felt.most - felt.before],
+            unit="MB",
+            aim=_GROWTH_MB,
+            aim_is_of="value",
+            note=f"from {felt.before:.0f} MB; {felt.after - felt.before:+.0f} MB afterwards",
+        )
 
 
-def rows_of_idle(idle: Idle) -> Iterator[tuple[str, str, str, str, str]]:
-    """Return what the table shows of a daemon with nothing to do."""
+def rows_of_idle(idle: Idle) -> Iterator[Row]:
+    """Return what is shown of a daemon with nothing to do."""
     name = f"an idle daemon, {idle.projects} projects and {idle.connectors} connectors"
-    yield name, f"{idle.percent:.2f} % of a core", f"{idle.seconds:.0f} s", "", "<= 0.20"
-
-
-def resident_megabytes(pid: int) -> float:
-    """Return the resident memory of a process."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    note = f"over {idle.seconds:.0f} s"
+    yield row_of("idle", name, [idle.percent], unit="% of a core", aim=0.2, aim_is_of="value", note=note)

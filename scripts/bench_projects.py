@@ -11,10 +11,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any, NamedTuple
 
 import anyio
+from bench_rounds import p99
+from bench_rows import Row, row_of
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
@@ -22,7 +24,6 @@ from workroot.core.identities import Identities
 from workroot.project_finder import ProjectFinder
 
 LEVELS = 8
-PUSHES = 100
 
 _SYSTEM_CALLS = ("lstat", "stat", "fstat", "open", "read", "close", "readlink", "access", "scandir", "listdir")
 
@@ -106,7 +107,7 @@ def _recording(made: list[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Iterat
             setattr(os, name, original)
 
 
-async def measure_pushes(command: list[str], project: Path, environment: dict[str, str]) -> list[float]:
+async def measure_pushes(command: list[str], project: Path, environment: dict[str, str], edits: int) -> list[float]:
     """Measure from the edit of a config to the notification at a client, in milliseconds."""
     config = project / ".workroot" / "config.toml"
     config.parent.mkdir()
@@ -117,7 +118,7 @@ async def measure_pushes(command: list[str], project: Path, environment: dict[st
         uri = f"workroot://sessions/{(answer.structured_content or {})['session_id']}"
         async with client.listen(resource_subscriptions=[uri]) as heard:
             await anyio.sleep(1)  # the watch is set up
-            for number in range(PUSHES):
+            for number in range(edits):
                 config.write_text(f'version = "1.0"\n[project]\nname = "Edit {number}"\n')
                 began = time.perf_counter()
                 with anyio.fail_after(35):
@@ -129,19 +130,34 @@ async def measure_pushes(command: list[str], project: Path, environment: dict[st
     return took
 
 
-def rows_of(searches: Searches, pushes: list[float]) -> list[tuple[str, str, str, str, str]]:
-    """Return the figures as rows of the table."""
-    warm, cold, bare = (median(series) for series in searches)
-    p99 = quantiles(pushes, n=100)[-1]
+def rows_of_projects(searches: Searches, pushes: list[float]) -> list[Row]:
+    """Return what is shown of searches and notifications."""
+    section = "projects"
     return [
-        (f"a search that was made before, {LEVELS} levels", f"{warm:.0f} us", "", "", "<= 60 us"),
-        (
-            f"a first search, {LEVELS} levels, beside its system calls",
-            f"{cold:.0f} us",
-            f"{bare:.0f} us",
-            f"{cold / bare:.2f}",
-            "<= 4.00",
+        row_of(
+            section,
+            f"a search that was made before, {LEVELS} levels",
+            searches.warm,
+            unit="us",
+            aim=60,
+            aim_is_of="value",
         ),
-        (f"edit of a config to its notification, {len(pushes)} times, median", f"{median(pushes):.0f} ms", "", "", ""),
-        ("the same, p99", f"{p99:.0f} ms", "", "", "<= 300 ms"),
+        row_of(
+            section,
+            f"a first search, {LEVELS} levels",
+            searches.cold,
+            searches.bare,
+            unit="us",
+            beside_name="its system calls alone",
+            aim=4.0,
+        ),
+        row_of(
+            section,
+            "edit of a config to its notification, p99",
+            [p99(pushes)],
+            unit="ms",
+            aim=300,
+            aim_is_of="value",
+            note=f"median {median(pushes):.0f} ms of {len(pushes)}",
+        ),
     ]
