@@ -14,14 +14,18 @@ find_python() {
     exit 2
 }
 
-stamp=.venv/installed-from
-if ! cmp -s pyproject.toml "$stamp" || [ ! -x .venv/bin/workroot ]; then
-    echo "Installing into .venv ..." >&2
-    [ -x .venv/bin/python ] || "$(find_python)" -m venv .venv
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
-    cp pyproject.toml "$stamp"
-fi
+# make_environment DIRECTORY WHAT...: a virtual environment with what pip is to install, made once for a pyproject.toml.
+make_environment() {
+    environment=$1
+    shift
+    if ! cmp -s pyproject.toml "$environment/installed-from" || [ ! -x "$environment/bin/python" ]; then
+        echo "Installing into $environment ..." >&2
+        [ -x "$environment/bin/python" ] || "$(find_python)" -m venv "$environment"
+        "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+        "$environment/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+        cp pyproject.toml "$environment/installed-from"
+    fi
+}
 
 # need_package NAME: a program that some tests run, from the package of the same name, where root can install one.
 # Elsewhere those tests say how to install it.
@@ -32,3 +36,5 @@ need_package() {
         "$@" >/dev/null 2>&1 || { apt-get -qq update && "$@"; } >/dev/null || echo "It could not be installed." >&2
     fi
 }
+
+make_environment .venv --editable . --group dev
