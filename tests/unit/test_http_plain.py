@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from workroot.transports.http_bodies import MESSAGE_KEY
-from workroot.transports.http_plain import compact, plain_call_of
+from workroot.transports.http_plain import plain_call_of
+from workroot.transports.plain_call import compact
 
 CALL: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "t"}}
 ACCEPT = (b"accept", b"application/json, text/event-stream")

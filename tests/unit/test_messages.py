@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
 import anyio.lowlevel
 import pytest
-from anyio.abc import SocketStream
+from anyio.abc import SocketStream, UNIXSocketStream
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCRequest, JSONRPCResponse
 
@@ -104,6 +105,42 @@ async def test_messages_arrive_however_they_were_cut_and_blank_lines_say_nothing
             await writer.send(SessionMessage(JSONRPCResponse(jsonrpc="2.0", id=item.message.id, result={})))
 
     assert ids == [1, "two"]
+
+
+@pytest.mark.parametrize("size", [10, 3_000_000], ids=["at once", "more than the socket takes at once"])
+async def test_lines_to_a_real_socket_arrive_whole_and_one_after_the_other(size: int) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with anyio.fail_after(10):
+        async with (
+            await UNIXSocketStream.from_socket(ours) as stream,
+            await UNIXSocketStream.from_socket(theirs) as client,
+        ):
+            writer = MessageWriter(stream, Peer(owner=Owner("uid:1")), "now", raw=ours)
+            async with anyio.create_task_group() as tasks:
+                for number in range(5):
+                    line = json.dumps({"id": number, "result": "x" * size}).encode() + b"\n"
+                    tasks.start_soon(writer.answer, number, line)
+                lines = LineReader(client)
+                told = [json.loads(await lines.receive(most_bytes=2 * size + 100)) for _ in range(5)]
+
+    assert sorted(answer["id"] for answer in told) == list(range(5))
+    assert {len(answer["result"]) for answer in told} == {size}
+
+
+async def test_who_is_gone_is_noticed_by_an_answer_and_nothing_of_its_is_waited_for() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with anyio.fail_after(5):
+        async with await UNIXSocketStream.from_socket(ours) as stream:
+            writer = MessageWriter(stream, Peer(owner=Owner("uid:1")), "now", raw=ours)
+            writer.unanswered.note_incoming(JSONRPCRequest(jsonrpc="2.0", id=1, method="ping"))
+            writer.unanswered.note_incoming(JSONRPCRequest(jsonrpc="2.0", id=2, method="ping"))
+            theirs.close()
+            with pytest.raises(anyio.BrokenResourceError):
+                await writer.answer(1, b"{}\n")
+            await writer.unanswered.wait_none()
 
 
 async def test_after_a_part_of_a_line_nothing_more_is_written_and_the_connection_ends() -> None:

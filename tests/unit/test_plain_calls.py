@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from mcp.server.connection import Connection
 from mcp.server.runner import ServerRunner
+from mcp.shared.transport_context import TransportContext
 from mcp_types import INTERNAL_ERROR
 from starlette.requests import Request
 
@@ -18,11 +19,12 @@ from workroot.mcp_face.plain_calls import PlainCalls
 from workroot.peer import PEER_KEY, Peer
 from workroot.session_context import SessionContextManager
 from workroot.storage.memory import MemoryStore
-from workroot.transports.http_plain import PlainCall
+from workroot.transports.plain_call import PlainCall
 from workroot.trust import TrustStore
 
 MODERN, HANDSHAKE, OLD = "2026-07-28", "2025-11-25", "2024-11-05"
 INFO = {"name": "ada", "version": "1"}
+TRANSPORT = TransportContext(kind="streamable-http", can_send_request=False)
 
 
 class World:
@@ -46,7 +48,7 @@ class World:
             params = {**params, "_meta": {**meta, **params.get("_meta", {})}}
         peer = Peer(owner=Owner("uid:1"), hints=(Hint(Source.HEADER, "Workroot-Directory", "/a"),))
         request = Request({"type": "http", "method": "POST", "headers": [], PEER_KEY: peer})
-        call = PlainCall({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}, request)
+        call = PlainCall({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}, request, TRANSPORT)
         runner = ServerRunner(self.face, Connection.from_envelope(self.version, INFO, given), None)
         return await call.answered_by(runner, unforeseen=INTERNAL_ERROR)
 

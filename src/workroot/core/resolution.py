@@ -128,14 +128,12 @@ def decide(
     """
     case = _Case(signs, session, places, read(signs, places, home=around.home), around)
     found = _from_session(case) if signs.directory is None else _from_argument(case)
-    if signs.directory is None:
-        found = replace(found, warnings=(*found.warnings, *_passed_over(case.reading)))
+    warnings = [*found.warnings, *(_passed_over(case.reading) if signs.directory is None else ())]
     if signs.roots.left_out:
-        left_out = f"{signs.roots.left_out} of the client's roots were not looked at: they are too many"
-        found = replace(found, warnings=(*found.warnings, left_out))
+        warnings.append(f"{signs.roots.left_out} of the client's roots were not looked at: they are too many")
     claim = claimed_session(signs)
     by_alias = session is not None and claim.by == "alias"
-    return replace(found, session=session, claim=claim, is_default_session=by_alias)
+    return replace(found, warnings=tuple(warnings), session=session, claim=claim, is_default_session=by_alias)
 
 
 # The ranks
@@ -242,7 +240,9 @@ def _stale(case: _Case, session: SessionContext, place: Place | None, verdict: P
 def _arrived(case: _Case, hint: Hint, place: Place, verdict: PinVerdict | None = None) -> Resolution:
     """Return the answer that a sign gives to a caller who is there, or arrives, by the project's own rules."""
     session, arrival = case.session, arrive(case.session, place)
-    found = replace(_decided(case, hint, arrival.place), looked_at=place)
+    found = _decided(case, hint, arrival.place)
+    if arrival.place is not place:
+        found = replace(found, looked_at=place)
     if arrival.warning is not None:
         found = replace(found, warnings=(*found.warnings, arrival.warning))
     if session is None or verdict is None or not arrival.is_made:

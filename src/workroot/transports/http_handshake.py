@@ -24,7 +24,8 @@ from workroot.peer import PEER_KEY
 from workroot.transports.http_bodies import MESSAGE_KEY
 from workroot.transports.http_guard import MCP_PATH
 from workroot.transports.http_in_flight import END_KEY
-from workroot.transports.http_plain import compact, plain_call_of
+from workroot.transports.http_plain import plain_call_of
+from workroot.transports.plain_call import compact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from workroot.peer import Peer
     from workroot.transports.http_handshake_ids import IssuedId
-    from workroot.transports.http_plain import PlainCall
+    from workroot.transports.plain_call import PlainCall
 
 __all__ = ["SESSION_ID", "HandshakeObjects"]
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["ClientFacts", "IssuedId", "SessionIds"]
 
 _PREFIX = "wrh_"
-_FORMAT = 1
-_HEAD = struct.Struct(">B16sQ12sB")  # format, random part, issue time in ms, digest of the owner, capabilities
+_FORMAT = 2
+_HEAD = struct.Struct(">B16s4sQ12sB")  # format, random part, issuer, time of issue in ms, owner, capabilities
 _MAC_BYTES = 16
 _MOST_NAME_BYTES = 64
 _MOST_VERSION_BYTES = 24
@@ -99,12 +99,14 @@ class IssuedId:
     Attributes:
         text: as the client sends it.
         alias: its random part; what the conversation is known by everywhere else.
-        issued_at: in seconds since the Unix epoch.
+        issued_at: in seconds, on the clock of `SessionIds`.
+        is_from_now: this very daemon issued it, not an earlier one.
     """
 
     text: str
     alias: Alias
     issued_at: float
+    is_from_now: bool
     facts: ClientFacts
 
 
@@ -113,23 +115,24 @@ class SessionIds:
 
     Args:
         key: signs them.
-        wall: the time in seconds since the Unix epoch.
+        now: the time in seconds, on a clock that outlives the daemon; no ids are older than that.
     """
 
-    def __init__(self, key: DaemonKey, wall: Callable[[], float]) -> None:
-        self._key, self._wall = key.derive("mcp-session-id"), wall
+    def __init__(self, key: DaemonKey, now: Callable[[], float]) -> None:
+        self._key, self._now = key.derive("mcp-session-id"), now
+        self._issuer = secrets.token_bytes(4)
         self._known: OrderedDict[tuple[Owner, str], IssuedId] = OrderedDict()  # read before; the longest unused first
 
     def issue(self, owner: Owner, facts: ClientFacts) -> IssuedId:
         """Return a new id for a client of *owner*."""
-        random, issued_ms = secrets.token_bytes(16), int(self._wall() * 1000)
+        random, issued_ms = secrets.token_bytes(16), int(self._now() * 1000)
         flags = _ROOTS * facts.roots | _ROOTS_CHANGED * facts.roots_changed
         flags |= _SAMPLING * facts.sampling | _ELICITATION * facts.elicitation
-        content = _HEAD.pack(_FORMAT, random, issued_ms, _digest(owner), flags)
+        content = _HEAD.pack(_FORMAT, random, self._issuer, issued_ms, _digest(owner), flags)
         for text in (facts.protocol_version, facts.name, facts.version):
             content += struct.pack("B", len(text.encode())) + text.encode()
         text = f"{_PREFIX}{_encoded(content + self._mac(content))}"
-        return IssuedId(text=text, alias=_alias(random), issued_at=issued_ms / 1000, facts=facts)
+        return IssuedId(text=text, alias=_alias(random), issued_at=issued_ms / 1000, is_from_now=True, facts=facts)
 
     def read(self, owner: Owner, text: str) -> IssuedId | None:
         """Return what an id says, or None if we never issued it to *owner*."""
@@ -149,7 +152,7 @@ class SessionIds:
         # From here on what is in it was put there by us.
         if not hmac.compare_digest(mac, self._mac(content)) or content[:1] != bytes([_FORMAT]):
             return None
-        _, random, issued_ms, digest, flags = _HEAD.unpack_from(content)
+        _, random, issuer, issued_ms, digest, flags = _HEAD.unpack_from(content)
         if not hmac.compare_digest(digest, _digest(owner)):
             return None
         version, name, client_version = _texts(content[_HEAD.size :])
@@ -162,7 +165,13 @@ class SessionIds:
             sampling=bool(flags & _SAMPLING),
             elicitation=bool(flags & _ELICITATION),
         )
-        return IssuedId(text=text, alias=_alias(random), issued_at=issued_ms / 1000, facts=facts)
+        return IssuedId(
+            text=text,
+            alias=_alias(random),
+            issued_at=issued_ms / 1000,
+            is_from_now=issuer == self._issuer,
+            facts=facts,
+        )
 
     def _mac(self, content: bytes) -> bytes:
         return hmac.digest(self._key, content, hashlib.sha256)[:_MAC_BYTES]

@@ -71,7 +71,6 @@ class HandshakeTable:
     Args:
         limits: how many are held, and how long without use.
         connected: held as long as a conversation is; must neither wait nor raise.
-        started_at: ids issued before, in seconds since the Unix epoch, are those of an earlier daemon.
     """
 
     def __init__(
@@ -80,11 +79,9 @@ class HandshakeTable:
         *,
         limits: Limits,
         connected: Callable[[Owner, Alias], AbstractContextManager[None]],
-        started_at: float,
     ) -> None:
         self._server, self._options = server, server.create_initialization_options()
-        self._limits = limits
-        self._connected, self._started_at = connected, started_at
+        self._limits, self._connected = limits, connected
         self._held: OrderedDict[Alias, _Held] = OrderedDict()  # least recently used first
         self._met: OrderedDict[Alias, None] = OrderedDict()
         self._tasks: TaskGroup | None = None
@@ -160,7 +157,7 @@ class HandshakeTable:
         self._let_go(issued.alias)
         self._make_room(self._tasks)
         # Whoever was asked for its roots by earlier objects may have answered: silence means something then.
-        is_resumed = issued.issued_at < self._started_at or issued.alias in self._met
+        is_resumed = not issued.is_from_now or issued.alias in self._met
         conversation = Conversation(roots=RootsMemory(resumed=is_resumed))
         conversation.hears = False
         holding = ExitStack()

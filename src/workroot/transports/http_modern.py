@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from workroot.transports.http_plain import PlainCall
+    from workroot.transports.plain_call import PlainCall
 
 __all__ = ["ModernCalls"]
 

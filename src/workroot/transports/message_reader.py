@@ -58,6 +58,9 @@ class MessageReader:
 
     `read_lines` reads them, beside, for as long as the connection lasts: what takes back a request or answers one of
     ours must not wait behind requests that wait.
+
+    Attributes:
+        take: told each message first, and returns whether the SDK need not see it; None: it sees all.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class MessageReader:
         self._inbox = Inbox(writer.unanswered, most_in_flight=limits.max_requests_in_flight)
         self._metadata = ServerMessageMetadata(request_context=peer)
         self._own_prefix = f"{boot}:"
+        self.take: Callable[[JSONRPCMessage], bool] | None = None
         self._changed = asyncio.Event()  # anyio's would have to be made anew for each line, twice
         self._has_ended = False
         self._end_at: float | None = None
@@ -117,6 +121,8 @@ class MessageReader:
                 self._tell()
                 if isinstance(message, JSONRPCRequest):
                     await self._paces.beginning.turn()
+                if self.take is not None and self.take(message):
+                    continue
                 return SessionMessage(message, self._metadata)
             if not self._has_ended:
                 await self._wait_change()

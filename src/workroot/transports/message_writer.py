@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.shared.message import SessionMessage
-from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest
+from mcp_types import (
+    CONNECTION_CLOSED,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+)
 from pydantic_core import PydanticSerializationError
 
 from workroot.counters import Counters
@@ -17,10 +24,12 @@ from workroot.limits import DEFAULT_LIMITS
 from workroot.transports.unanswered import UnansweredRequests
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
     from types import TracebackType
 
     from anyio.abc import SocketStream
+    from mcp_types import RequestId
 
     from workroot.peer import Peer
 
@@ -39,6 +48,7 @@ class MessageWriter:
 
     Args:
         write_seconds: how long the client may take nothing of what it is sent.
+        raw: the socket under *stream*, which does not block; None: all goes through *stream*.
     """
 
     def __init__(
@@ -49,8 +59,9 @@ class MessageWriter:
         *,
         write_seconds: float = DEFAULT_LIMITS.write_seconds,
         counters: Counters | None = None,
+        raw: socket.socket | None = None,
     ) -> None:
-        self._stream, self._peer, self._boot = stream, peer, boot
+        self._stream, self._peer, self._boot, self._raw = stream, peer, boot, raw
         self._write_seconds = write_seconds
         self._counters = counters if counters is not None else Counters()
         self._turn = anyio.Lock(fast_acquire=True)
@@ -70,18 +81,18 @@ class MessageWriter:
         Raises:
             anyio.BrokenResourceError: the client is gone, or took nothing for too long.
         """
-        try:
-            for message in self._outgoing(item.message):
-                line = _line_of(message)
-                self._untaken += len(line)
-                try:
-                    await self._write(line)
-                finally:
-                    self._untaken -= len(line)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            self.unanswered.forget()  # nobody is left to wait for the rest
-            raise
+        for message in self._outgoing(item.message):
+            await self._send(_line_of(message))
         self.unanswered.note_outgoing(item.message)
+
+    async def answer(self, request_id: RequestId, line: bytes) -> None:
+        """Write the answer to a request, which is a line already.
+
+        Raises:
+            anyio.BrokenResourceError: as `send`.
+        """
+        await self._send(line)
+        self.unanswered.note_answered(request_id)
 
     async def refuse(self, code: int, problem: str, *, request_id: str | int | None = None) -> None:
         """Answer a line that is no message; whoever waits for *request_id* must hear of it."""
@@ -105,13 +116,25 @@ class MessageWriter:
         if self._writing is not None:
             self._writing.cancel()
 
+    async def _send(self, line: bytes) -> None:
+        self._untaken += len(line)
+        try:
+            await self._write(line)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self.unanswered.forget()  # nobody is left to wait for the rest
+            raise
+        finally:
+            self._untaken -= len(line)
+
     async def _write(self, line: bytes) -> None:
         async with self._turn:
             if self._is_broken:
                 raise anyio.BrokenResourceError
+            if (sent := self._send_nowait(line)) == len(line):
+                return
             self._is_broken = True  # until the line is out whole: a part of it would spoil the next one
             with anyio.CancelScope(shield=True) as self._writing:
-                for start in range(0, len(line), _PIECE_BYTES):
+                for start in range(sent, len(line), _PIECE_BYTES):
                     self._writing.deadline = anyio.current_time() + self._write_seconds
                     await self._stream.send(line[start : start + _PIECE_BYTES])
                 self._is_broken = False
@@ -123,12 +146,23 @@ class MessageWriter:
                     await self._stream.aclose()
                 raise anyio.BrokenResourceError
 
+    def _send_nowait(self, line: bytes) -> int:
+        """Return how many bytes of *line* the client took at once, which is nearly always all of them."""
+        if self._raw is None:
+            return 0
+        try:
+            return self._raw.send(line)
+        except OSError:  # it took nothing: the one who waits for it finds out whether it can
+            return 0
+
     def _outgoing(self, message: JSONRPCMessage) -> Iterator[JSONRPCMessage]:
         match message:
             case JSONRPCRequest():
                 yield message.model_copy(update={"id": f"{self._boot}:{message.id}"})
             case JSONRPCNotification(method="notifications/subscriptions/acknowledged"):
                 yield from self._acknowledgement(message)
+            case JSONRPCError(error=ErrorData(code=code)) if code == CONNECTION_CLOSED:
+                pass  # the daemon's end cut a call off: a connector says so, and that it may be retried
             case _:
                 yield message
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -136,10 +135,10 @@ class _Serving:
         self._drain = drain
         # For the modern era only: of the other it could not answer an id that an earlier daemon issued.
         self._modern = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=MAX_BODY_BYTES)
-        self._table = HandshakeTable(server, limits=limits, connected=connected, started_at=time.time())
+        self._table = HandshakeTable(server, limits=limits, connected=connected)
         endpoint = HttpEndpoint(
             ModernCalls(server, self._modern.handle_request),
-            ids=SessionIds(key, time.time),
+            ids=SessionIds(key, kept.now),
             table=self._table,
             kept=kept,
             counters=counters,

@@ -61,7 +61,7 @@ class UnansweredRequests:
         """Note what a message to the client answers."""
         match message:
             case JSONRPCResponse(id=request_id) | JSONRPCError(id=request_id) if request_id is not None:
-                self._settle(_key(request_id))
+                self.note_answered(request_id)
             case JSONRPCNotification(method="notifications/subscriptions/acknowledged", params={"_meta": {**meta}}) if (
                 isinstance(listen := meta.get(SUBSCRIPTION_ID_META_KEY), str | int)
             ):
@@ -70,6 +70,10 @@ class UnansweredRequests:
                     self._listens.add(_key(listen))
             case _:
                 pass
+
+    def note_answered(self, request_id: RequestId) -> None:
+        """Note that the client has the answer to this request."""
+        self._settle(_key(request_id))
 
     def call_when_fewer(self, call: Callable[[], None]) -> None:
         """Have *call* called whenever fewer wait than before; it replaces an earlier one."""

@@ -35,6 +35,7 @@ from workroot.transports.message_reader import MessageReader
 from workroot.transports.message_writer import MessageWriter
 from workroot.transports.pacing import Paces
 from workroot.transports.places import Places, since
+from workroot.transports.socket_calls import SocketCalls
 from workroot.transports.socket_hello import Hello, greeting, peer_of_hello
 
 if TYPE_CHECKING:
@@ -225,7 +226,14 @@ class UnixSocketTransport:
     async def _serve_mcp(self, stream: SocketStream, lines: LineReader, hello: Hello, place: Place) -> None:
         peer = peer_of_hello(hello, self._owner)
         limits, counters = self._limits, self._counters
-        writer = MessageWriter(stream, peer, self._boot, write_seconds=limits.write_seconds, counters=counters)
+        writer = MessageWriter(
+            stream,
+            peer,
+            self._boot,
+            write_seconds=limits.write_seconds,
+            counters=counters,
+            raw=stream.extra(SocketAttribute.raw_socket),
+        )
         unanswered = writer.unanswered
         lines.on_line, place.is_busy = place.note_asked, lambda: not unanswered.is_empty
         reader = MessageReader(lines, writer, peer, self._boot, paces=self._paces, limits=limits, counters=counters)
@@ -238,6 +246,7 @@ class UnixSocketTransport:
             self._writers.add(writer)
             try:
                 async with anyio.create_task_group() as tasks:
+                    reader.take = SocketCalls(self._server, writer, peer, tasks).take
                     tasks.start_soon(reader.read_lines)
                     with suppress(anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
                         await serve_dual_era_loop(
