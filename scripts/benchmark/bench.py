@@ -31,7 +31,7 @@ from bench_wire import measure_wire
 Measured = tuple[list[Row], dict[str, str]]
 
 DATA = Path("/var/tmp" if os.path.isdir("/var/tmp") else tempfile.gettempdir())
-DOCUMENTS = Path(__file__).resolve().parent.parent / "docs"
+DOCUMENTS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def _memory(top: Path, effort: Effort) -> Measured:

@@ -31,6 +31,7 @@ from workroot.control_client import open_control
 from workroot.core.identities import Identities
 from workroot.project_finder import ProjectFinder
 from workroot.session_context import SessionContextManager
+from workroot.session_rules import SessionRules
 from workroot.storage.sqlite import open_sqlite_store
 
 __all__ = ["measure_scale"]
@@ -152,9 +153,8 @@ async def _measure_sweeps(top: Path, filled: Path, effort: Effort) -> list[Row]:
         clock, identities = _LaterClock(), Identities()
         async with open_sqlite_store(database) as store:
             finder = ProjectFinder((await store.load()).namespace, identities=identities)
-            manager = SessionContextManager(
-                store, finder, clock=clock, identities=identities, idle_seconds=_DAY, write_behind_seconds=3 * _DAY
-            )
+            rules = SessionRules(idle_seconds=_DAY, write_behind_seconds=3 * _DAY)
+            manager = SessionContextManager(store, finder, clock=clock, identities=identities, rules=rules)
             async with manager:
                 clock.passed += _DAY + 60
                 for session in manager.all_sessions()[effort.swept :]:

@@ -26,9 +26,7 @@ __all__ = ["SECTION", "measure_wire"]
 SECTION = "wire"
 
 _HERE = Path(__file__).parent
-_LOAD, _BARE, _ECHO = (
-    str(_HERE / name) for name in ("bench_wire_load.py", "bench_wire_server.py", "bench_echo_server.py")
-)
+_LOAD, _BARE = (str(_HERE / name) for name in ("bench_wire_load.py", "bench_wire_server.py"))
 _WORKROOT = str(Path(sys.executable).with_name("workroot"))
 _ERAS = {"2026-07-28": "2026-07-28", "handshake": "2025-11-25"}
 _WARM_SECONDS = 2.5  # a directory younger than 2 s is searched anew in every call
@@ -50,8 +48,6 @@ def measure_wire(*, seconds: float = 3.0, rounds: int = 5, clients: int = 32) ->
     with _daemon() as daemon:
         for era, version in _ERAS.items():
             rows.extend(_durable_sets(daemon, era, version, seconds, clients))
-        for era, version in _ERAS.items():
-            rows.append(_beside_echo(daemon, era, version, seconds))
         for era, version in _ERAS.items():
             for connections in (1, 100):
                 rows.append(_beside_bare_http(daemon, era, version, connections, seconds, rounds))
@@ -134,31 +130,6 @@ def _durable_sets(daemon: _Daemon, era: str, version: str, seconds: float, clien
         else:
             yield _alone(f"{name}: p50", label, median(times), "ms", most_p50, note)
         yield _alone(f"{name}: p99", label, _p99(times), "ms", most_p99, note)
-
-
-def _beside_echo(daemon: _Daemon, era: str, version: str, seconds: float) -> Row:
-    project = daemon.project()
-    load = {
-        "in_turns": True,
-        "seconds": seconds,
-        "warm_seconds": _WARM_SECONDS,
-        "clients": [
-            _client([_WORKROOT, "connect"], "get_working_directory", version, project),
-            {**_client([sys.executable, _ECHO], "echo", version, project), "arguments": {"text": "hello"}},
-        ],
-    }
-    ours, theirs = _drive("connectors", load, daemon.environment)
-    return row_of(
-        SECTION,
-        f"one call over the connector, {era}, no roots declared",
-        ours["times"],
-        theirs["times"],
-        unit="ms",
-        load="1 client",
-        beside_name="bare SDK stdio server",
-        aim=1.0,
-        note=f"a raw client, call by call in turns; p99 {_p99(ours['times']):.2f} ms",
-    )
 
 
 def _beside_bare_http(daemon: _Daemon, era: str, version: str, connections: int, seconds: float, rounds: int) -> Row:

@@ -85,7 +85,7 @@ def _chosen(source: Path, only: str | None, module: str | None) -> list[tuple[Ar
     path = str(Path(module).resolve().relative_to(ROOT))
     area = area_of(path, source)
     if area is None:
-        raise SystemExit(f"{module} belongs to no area; see scripts/mutants_areas.py")
+        raise SystemExit(f"{module} belongs to no area; see scripts/mutation/mutants_areas.py")
     return [(area, [path])]
 
 

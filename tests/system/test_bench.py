@@ -38,7 +38,7 @@ def python_of_bench() -> str:
 
 
 def bench(*arguments: str | Path, seconds: float = 300) -> subprocess.CompletedProcess[str]:
-    command = [python_of_bench(), ROOT / "scripts" / "bench.py", *arguments]
+    command = [python_of_bench(), ROOT / "scripts" / "benchmark" / "bench.py", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
