@@ -6,6 +6,7 @@ Each keeps its port's promises. What waits is let go by the test, so that no tes
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,10 +23,20 @@ if TYPE_CHECKING:
 
     from workroot.core.changes import Change, StoredState
 
-__all__ = ["DAY", "HOUR", "FakePlaces", "Gate", "HeldStore", "ManualClock", "place"]
+__all__ = ["DAY", "HOUR", "ClockAhead", "FakePlaces", "Gate", "HeldStore", "ManualClock", "place"]
 
 HOUR = 3600.0
 DAY = 24 * HOUR
+
+
+class ClockAhead:
+    """The monotonic clock, as far ahead as a test wishes: for code that waits in threads."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
 
 
 class Gate:

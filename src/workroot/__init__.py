@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from workroot.default_manager import get_session_context_manager, set_session_context_manager
     from workroot.errors import WorkrootError
     from workroot.session_context import SessionContextManager
+    from workroot.session_rules import SessionRules
 
 __all__ = [
     "Resolution",
     "SessionContext",
     "SessionContextManager",
+    "SessionRules",
     "WorkrootError",
     "__version__",
     "get_session_context_manager",
@@ -30,6 +32,7 @@ _HOMES = {
     "Resolution": "workroot.core.resolution",
     "SessionContext": "workroot.core.sessions",
     "SessionContextManager": "workroot.session_context",
+    "SessionRules": "workroot.session_rules",
     "WorkrootError": "workroot.errors",
     "get_session_context_manager": "workroot.default_manager",
     "set_session_context_manager": "workroot.default_manager",

@@ -11,11 +11,14 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anyio.lowlevel import checkpoint
+
 from workroot import __version__
 from workroot.core.sessions import SessionId
 from workroot.decision_rows import decision_row, pinned_row
 from workroot.decisions import SessionUnclearError, whole_session_id
 from workroot.errors import ClosedSessionError, ExpiredSessionError, SessionError, WorkrootError
+from workroot.session_listing import SessionListing, session_row
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Control", "UnknownCommandError"]
 
 _MOST_DECISIONS = 200  # in one answer
+_SLICE = 2_000  # sessions looked at before others go on: half a millisecond
 
 
 class UnknownCommandError(WorkrootError):
@@ -64,6 +68,7 @@ class Control:
         archive: Archive | None = None,
     ) -> None:
         self._sessions, self._decisions, self._owner = sessions, decisions, owner
+        self._listing = SessionListing(sessions)
         self._facts, self._begin_end, self._connections = facts, stop, connections
         self._commands: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
             "status": status or self._status,
@@ -105,8 +110,9 @@ class Control:
             "projects": self._sessions.projects.count(),
         }
 
-    async def _list_sessions(self) -> dict[str, Any]:
-        return {"sessions": [self._session(each) for each in self._sessions.all_sessions()]}
+    async def _list_sessions(self, cursor: str | None = None) -> dict[str, Any]:
+        _check(cursor, str)
+        return self._listing.page(cursor)
 
     async def _list_projects(self, query: str | None = None) -> dict[str, Any]:
         _check(query, str)
@@ -123,7 +129,7 @@ class Control:
         if session is None:
             found = self._decisions.of_owner(self._owner, client=client, last=last)
             return {"decisions": [decision_row(each) for each in found]}
-        live = {each.session_id: each for each in self._sessions.all_sessions() if each.owner == self._owner}
+        live = await self._sessions_like(session)
         ended = None
         try:
             session_id = whole_session_id(session, {*live, *self._decisions.sessions_of(self._owner)})
@@ -134,10 +140,20 @@ class Control:
         now = live.get(SessionId(session_id))
         found = self._decisions.of_owner(self._owner, client=client, session_id=session_id, last=last)
         return {
-            "session": pinned_row(now, self._session(now)) if now is not None else None,
+            "session": pinned_row(now, session_row(self._sessions, now)) if now is not None else None,
             "ended": ended if now is not None else ended or self._ending_of(session_id),
             "decisions": [decision_row(each) for each in found],
         }
+
+    async def _sessions_like(self, handle: str) -> dict[SessionId, SessionContext]:
+        """Return the owner's sessions that *handle* is or begins, by handle; others go on meanwhile."""
+        beginning, found = handle.removesuffix("..."), {}
+        for looked_at, each in enumerate(self._sessions.sessions_of_now(), start=1):
+            if each.session_id.startswith(beginning) and each.owner == self._owner:
+                found[each.session_id] = each
+            if looked_at % _SLICE == 0:
+                await checkpoint()
+        return found
 
     def _ending_of(self, session_id: str) -> dict[str, Any] | None:
         """Return how a session of the owner's ended, or None if nobody knows that it did."""
@@ -168,21 +184,6 @@ class Control:
     async def _stop(self) -> dict[str, Any]:
         self._begin_end("asked by `workroot stop`, or for an upgrade")
         return {"stopping": True}
-
-    def _session(self, session: SessionContext) -> dict[str, Any]:
-        return {
-            "session_id": session.session_id,
-            "principal": session.owner.principal,
-            "working_directory": session.working_directory,
-            "given_directory": session.given_directory,
-            "project_id": session.project_id,
-            "project_root": session.project_root,
-            "config_path": session.config_path,
-            "set_at": session.set_at,
-            "last_used": session.last_used,
-            "revision": session.revision,
-            "connected": self._sessions.is_connected(session),
-        }
 
 
 async def _as_text(metrics: Callable[[], Awaitable[tuple[str, bytes]]]) -> dict[str, Any]:

@@ -30,6 +30,8 @@ __all__ = ["Follower"]
 
 logger = logging.getLogger(__name__)
 
+_LATEST = 5_000  # sessions looked through for places to look at again: 3 ms
+
 
 class Follower:
     """Moves sessions along with their client and their project.
@@ -91,7 +93,8 @@ class Follower:
 
     async def refresh_all(self) -> None:
         """Look again at where the latest sessions work: what has changed while nobody looked is told."""
-        places = dict.fromkeys((each.owner, each.working_directory) for each in self._ledger.sessions.latest())
+        latest = islice(self._ledger.sessions.latest(), _LATEST)
+        places = dict.fromkeys((each.owner, each.working_directory) for each in latest)
         for owner, directory in islice(places, MOST_HELD):
             with suppress(StoreUnavailableError):
                 await self.refresh(owner, directory)

@@ -6,25 +6,23 @@ understood is an error that names it, never "no tokens".
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import json
 import os
 import re
 import secrets
-import stat
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from workroot.core.sessions import DEFAULT_SANDBOX, Owner
 from workroot.errors import TokenError
+from workroot.private_file import PrivateFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 __all__ = ["Token", "TokenFile", "os_owner"]
@@ -32,7 +30,6 @@ __all__ = ["Token", "TokenFile", "os_owner"]
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TOKEN_BYTES = 32
 _MAX_FILE_BYTES = 1024 * 1024
-_SETTLED_SECONDS = 2  # a younger file may change once more within its time stamps' grain
 
 _Name = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,64}\z")]
 _Digest = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z")]
@@ -76,28 +73,17 @@ class _Content(BaseModel):
     tokens: tuple[Token, ...] = ()
 
 
-class _FileIdentity(NamedTuple):
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
-    changed_ns: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> _FileIdentity:
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
 class TokenFile:
-    """The tokens of one user, in one file: 0600, replaced as a whole, changed by one process at a time.
+    """The tokens of one user, in one file that is nobody else's.
 
     Every method looks at the file first, so a token that another process made or revoked counts at once.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self._path = path
-        self._clock = clock
-        self._read: tuple[_FileIdentity, tuple[Token, ...]] | None = None
+        self._path, self._clock = path, clock
+        self._file = PrivateFile[tuple[Token, ...]](
+            path, parse=self._parse, empty=(), error=TokenError, max_bytes=_MAX_FILE_BYTES, clock=clock
+        )
 
     def create(self, name: str, user: str | None = None, sandbox: str | None = None) -> str:
         """Make a token and return it: nobody can be shown it again.
@@ -116,15 +102,15 @@ class TokenFile:
         if sandbox is not None:
             _check_name(sandbox, "sandbox")
         token = f"wrt_{secrets.token_urlsafe(_TOKEN_BYTES)}"
-        with self._changing() as directory:
-            tokens = self._load()
+        with self._file.changing() as replace:
+            tokens = self._file.load()
             if any(kept.name == name for kept in tokens):
                 raise TokenError(
                     f"there is a token named {name!r} already: revoke it first (`workroot token revoke {name}`), "
                     f"or choose another name"
                 )
             made = Token(name=name, sha256=_digest(token), user=user, created_at=self._clock(), sandbox=sandbox)
-            self._replace((*tokens, made), directory)
+            replace(_written((*tokens, made)))
         return token
 
     def list(self) -> tuple[Token, ...]:
@@ -133,7 +119,7 @@ class TokenFile:
         Raises:
             TokenError: the file cannot be used.
         """
-        return self._load()
+        return self._file.load()
 
     def revoke(self, name: str) -> None:
         """Forget a token: its bearer is refused from the next request on, and hears no further event of a stream.
@@ -141,13 +127,13 @@ class TokenFile:
         Raises:
             TokenError: there is none of that name, or the file is unusable; nothing was written.
         """
-        with self._changing() as directory:
-            tokens = self._load()
+        with self._file.changing() as replace:
+            tokens = self._file.load()
             remaining = tuple(kept for kept in tokens if kept.name != name)
             if len(remaining) == len(tokens):
                 known = ", ".join(kept.name for kept in tokens) or "none"
                 raise TokenError(f"there is no token named {name[:64]!r}; known: {known}")
-            self._replace(remaining, directory)
+            replace(_written(remaining))
 
     def owner_of(self, token: str) -> Owner | None:
         """Return on whose behalf the bearer of *token* calls, or None if it is nobody's.
@@ -158,43 +144,13 @@ class TokenFile:
             TokenError: the file cannot be used, so nobody can be let in.
         """
         digest, bearer = _digest(token), None
-        for kept in self._load():
+        for kept in self._file.load():
             if hmac.compare_digest(kept.sha256, digest):
                 bearer = kept
         return bearer.owner if bearer is not None else None
 
-    def _load(self) -> tuple[Token, ...]:
-        try:
-            if self._read is not None and _FileIdentity.of(os.stat(self._path)) == self._read[0]:
-                return self._read[1]
-            self._read = None
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb") as file:
-                status = os.fstat(descriptor)
-                self._check_private(status)
-                content = file.read(_MAX_FILE_BYTES + 1)
-        except FileNotFoundError:
-            return ()
-        except OSError as error:
-            raise TokenError(f"{self._path} cannot be read: {error.strerror}") from error
-        tokens = self._parse(content)
-        if self._clock() - max(status.st_mtime, status.st_ctime) > _SETTLED_SECONDS:
-            self._read = (_FileIdentity.of(status), tokens)
-        return tokens
-
-    def _check_private(self, status: os.stat_result) -> None:
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            raise TokenError(
-                f"{self._path} must be a file that belongs to you and that nobody else can write to; "
-                f"move it away, or correct its owner and mode (0600)"
-            )
-
     def _parse(self, content: bytes) -> tuple[Token, ...]:
         try:
-            if len(content) > _MAX_FILE_BYTES:
-                raise TokenError(
-                    f"{self._path} is larger than {_MAX_FILE_BYTES} bytes; move it away and make new tokens"
-                )
             tokens = _Content.model_validate_json(content).tokens
         except ValidationError as error:
             fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -206,37 +162,6 @@ class TokenFile:
         if len({kept.name for kept in tokens}) != len(tokens):
             raise TokenError(f"{self._path} holds two tokens of one name; remove one of them")
         return tokens
-
-    @contextmanager
-    def _changing(self) -> Iterator[int]:
-        """Keep other processes from changing the file; yields a descriptor of its directory."""
-        directory = None
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(directory, fcntl.LOCK_EX)
-            yield directory
-        except OSError as error:
-            raise TokenError(f"{self._path} cannot be written: {error.strerror}") from error
-        finally:
-            if directory is not None:
-                os.close(directory)
-
-    def _replace(self, tokens: Sequence[Token], directory: int) -> None:
-        content = _written(tokens)
-        temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            os.replace(temporary, self._path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        os.fsync(directory)
-        self._read = None
 
 
 def _written(tokens: Sequence[Token]) -> bytes:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from workroot.core.changes import IdleMark, StoredState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from workroot.core.ports import Clock
     from workroot.core.sessions import SessionContext, SessionKey
 
@@ -36,7 +38,7 @@ class IdleClock:
         mark, awake = state.idle_mark, self._clock.awake()
         now = mark.idle + self._gap_since(mark) if mark is not None else 0.0
         # What was noted after the mark was seen no later than now.
-        now = max(now, max(state.seen.values(), default=now))
+        now = max(now, *_noted(state))
         self._from_awake, self._marked_at = now - awake, -math.inf
         seen = dict(state.seen)
         if len(seen) < len(state.sessions):
@@ -67,3 +69,10 @@ class IdleClock:
     def _age(self, session: SessionContext) -> float:
         """Return for how long a session of an older schema was idle at most."""
         return min(self._clock.since_boot(), max(0.0, self._clock.wall() - session.last_used))
+
+
+def _noted(state: StoredState) -> Iterator[float]:
+    """Yield the latest times of what a store keeps."""
+    yield max(state.seen.values(), default=0.0)
+    yield max((each.seen for each in state.connections if each.seen is not None), default=0.0)
+    yield max((each.seen for each in state.ended_aliases), default=0.0)

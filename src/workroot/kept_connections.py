@@ -1,25 +1,28 @@
 """What conversations of the handshake era asked for, kept so that their clients need not ask again after a restart.
 
 Kept first and shown then, like sessions. Bounded: what is unused for 30 days goes, a connector that does not come
-back goes much earlier, and above the limits the longest unused conversation gives way; one that a connection stands
-for only if there is no other.
+back goes much earlier, and above the limits the longest unused conversation gives way (`core.connection_table`). All
+of it is counted on the idle clock: no step of the wall clock ends a conversation that is in use.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from workroot.core.changes import AliasEnded, Change, ConnectionForgotten, ConnectionSaved, EndedAliasesForgotten
+from workroot.core.changes import Change, ConnectionForgotten, ConnectionSaved, EndedAliasesForgotten
+from workroot.core.connection_table import ConnectionTable
 from workroot.core.connections import EndedAlias, KeptConnection
+from workroot.core.ended_aliases import EndedAliases
 from workroot.errors import StoreError
+from workroot.idle_clock import IdleClock
 from workroot.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from workroot.core.connection_table import ConversationName
     from workroot.core.ports import Clock
     from workroot.core.sessions import Alias, Owner
 
@@ -34,13 +37,9 @@ EXPIRY_SECONDS = 30 * 24 * 3600.0
 """A conversation that is unused for longer is over, and so is the memory of one that was ended."""
 
 _USE_SECONDS = 24 * 3600.0  # how far behind the time of the last use may be; each note of it is a commit
-_OLDEST_SECONDS = EXPIRY_SECONDS - _USE_SECONDS  # at the start: a wrong wall clock leaves everybody a day to come back
+_OLDEST_SECONDS = EXPIRY_SECONDS - _USE_SECONDS  # at the start: whoever was live all the time has a day to come back
 _AWAY_SECONDS = 60.0  # a connector that lost its connection is back much earlier, or gone
-_MOST_CONNECTIONS = 10_000
-_MOST_SUBSCRIPTIONS_IN_ALL = 65_536
-_MOST_ENDED = 10_000
 
-_Name: TypeAlias = "tuple[Owner, Alias]"
 _Keep: TypeAlias = "Callable[[Sequence[Change], Callable[[], None]], Awaitable[None]]"
 """Keeps changes, then calls what shows them: both or neither, cancelled or not."""
 
@@ -56,78 +55,83 @@ class KeptConnections:
     Args:
         keep: keeps changes and then shows them; raises `StoreError` if it cannot.
         clock: the time.
+        idle: the clock that all ages are counted on; None for one of its own.
 
     Attributes:
         is_live: tells whether a connection stands for a conversation now; set by whoever knows the connections.
     """
 
-    def __init__(self, keep: _Keep, clock: Clock) -> None:
+    def __init__(self, keep: _Keep, clock: Clock, idle: IdleClock | None = None) -> None:
         self._keep, self._clock = keep, clock
+        self.now = (idle if idle is not None else IdleClock(clock)).now
         self.is_live: Callable[[Owner, Alias], bool] = lambda owner, alias: False
-        self._kept: OrderedDict[_Name, KeptConnection] = OrderedDict()  # longest unused first, as `_seen` has it
-        self._seen: dict[_Name, float] = {}  # on the clock that no step of the wall clock moves
-        self._used: OrderedDict[_Name, float] = OrderedDict()  # on the same clock; also of those that keep nothing
-        self._away: dict[_Name, float] = {}
-        self._ended: OrderedDict[_Name, EndedAlias] = OrderedDict()  # first ended first
-        self._subscriptions = 0
+        self._table = ConnectionTable()
+        self._away: dict[ConversationName, float] = {}
+        self._ended = EndedAliases()
         self._turns = Turns()
-        self._noting: set[_Name] = set()
+        self._noting: set[ConversationName] = set()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._table)
 
-    def load(self, kept: Iterable[KeptConnection], ended: Iterable[EndedAlias]) -> None:
-        """Take over what a store kept."""
-        wall, awake = self._clock.wall(), self._clock.awake()
-        for each in sorted(kept, key=lambda each: each.last_used):
-            self._show(each, seen=awake - min(max(0.0, wall - each.last_used), _OLDEST_SECONDS))
-        self._ended.update(((each.owner, each.alias), each) for each in sorted(ended, key=lambda each: each.ended_at))
+    def load(self, kept: Iterable[KeptConnection], ended: Iterable[EndedAlias], *, ahead: float = 0.0) -> None:
+        """Take over what a store kept.
+
+        Args:
+            ahead: of the clock that the store's times are on, in seconds, is this one.
+        """
+        self._ended.load(replace(each, seen=each.seen + ahead) for each in ended)
+        now, wall = self.now(), self._clock.wall()
+        for each in sorted(kept, key=_first_used_first):
+            if each.seen is None:  # of an older schema
+                self._table.put(each, seen=now - min(max(0.0, wall - each.last_used), _OLDEST_SECONDS))
+            else:
+                seen = each.seen + ahead
+                self._table.put(replace(each, seen=seen), seen=max(seen, now - _OLDEST_SECONDS))
 
     def all(self) -> tuple[KeptConnection, ...]:
         """Return what is kept of every conversation, longest unused first."""
-        return tuple(self._kept.values())
+        return tuple(self._table)
 
     def ended(self) -> tuple[EndedAlias, ...]:
         """Return which conversations were ended by their clients, first ended first."""
-        return tuple(self._ended.values())
+        return tuple(self._ended)
 
     def unknown(
         self, kept: Iterable[KeptConnection], ended: Iterable[EndedAlias]
     ) -> tuple[list[KeptConnection], list[EndedAlias]]:
         """Return what of a store's rows is about conversations that are not known here."""
-        known = self._kept.keys() | self._ended.keys()
+
+        def is_unknown(name: ConversationName) -> bool:
+            return name not in self._table and name not in self._ended
+
         return (
-            [each for each in kept if (each.owner, each.alias) not in known],
-            [each for each in ended if (each.owner, each.alias) not in known],
+            [each for each in kept if is_unknown((each.owner, each.alias))],
+            [each for each in ended if is_unknown((each.owner, each.alias))],
         )
 
     def get(self, owner: Owner, alias: Alias) -> KeptConnection | None:
         """Return what is kept of a conversation, or None if nothing is."""
-        return self._kept.get((owner, alias))
+        return self._table.get((owner, alias))
 
     def is_over(self, owner: Owner, alias: Alias, *, begun_at: float) -> bool:
         """Tell whether a conversation has ended: by its client, or because it was unused for too long.
 
         Args:
-            begun_at: in seconds since the Unix epoch.
+            begun_at: on the idle clock, as `now` says it.
         """
         name = (owner, alias)
         if name in self._ended:
             return True
-        if (used := self._used.get(name, self._seen.get(name))) is not None:
-            return self._clock.awake() - used > EXPIRY_SECONDS
-        return self._clock.wall() - begun_at > EXPIRY_SECONDS  # nothing else is known of it
+        return self.now() - self._table.used(name, begun_at) > EXPIRY_SECONDS
 
     async def note_use(self, owner: Owner, alias: Alias, *, begun_at: float) -> None:
         """Keep that a conversation is used, once a day: most are over before, and leave nothing behind."""
-        name = (owner, alias)
-        self._used[name] = self._clock.awake()
-        self._used.move_to_end(name)
-        if len(self._used) > _MOST_CONNECTIONS:
-            self._used.popitem(last=False)
-        if name in self._kept:
-            self._see(name)
-        if self._clock.wall() - self._last_use(owner, alias, begun_at) <= _USE_SECONDS or name in self._noting:
+        name, now = (owner, alias), self.now()
+        self._table.use(name, now=now)
+        kept = self._table.get(name)
+        kept_at = kept.seen if kept is not None and kept.seen is not None else begun_at
+        if now - kept_at <= _USE_SECONDS or name in self._noting:
             return
         self._noting.add(name)
         try:
@@ -164,7 +168,7 @@ class KeptConnections:
         Raises:
             StoreError: as `subscribe`.
         """
-        if (owner, alias) in self._kept:
+        if (owner, alias) in self._table:
             await self._change(
                 owner, alias, lambda before: replace(before, subscriptions=before.subscriptions - {address})
             )
@@ -186,19 +190,13 @@ class KeptConnections:
         async with self._turns.take((owner, alias)):
             if (owner, alias) in self._ended:
                 return
-            ended = EndedAlias(owner, alias, self._clock.wall())
-            changes: list[Change] = [AliasEnded(ended)]
-            kept = (*self._ended.values(), ended)
-            if len(kept) > _MOST_ENDED:
-                changes.append(EndedAliasesForgotten(kept[-_MOST_ENDED].ended_at))
+            ended = EndedAlias(owner, alias, self._clock.wall(), self.now())
 
             def show() -> None:
                 self._hide((owner, alias))
-                self._ended[(owner, alias)] = ended
-                while len(self._ended) > _MOST_ENDED:
-                    self._ended.popitem(last=False)
+                self._ended.add(ended)
 
-            await self._keep(changes, show)
+            await self._keep(self._ended.planned(ended), show)
 
     async def housekeep(self) -> None:
         """Forget what nobody will come back to.
@@ -206,27 +204,27 @@ class KeptConnections:
         Raises:
             StoreUnavailableError: it stays until the next time.
         """
-        now = self._clock.awake()
-        gone: list[_Name] = []
-        for name, kept in list(self._kept.items()):
+        now = self.now()
+        gone: list[ConversationName] = []
+        for kept in list(self._table):
+            name = (kept.owner, kept.alias)
             if self.is_live(*name):
-                self._see(name)
+                self._table.see(name, seen=now)
                 self._away.pop(name, None)
             elif kept.is_resumable:
-                if now - self._seen[name] > EXPIRY_SECONDS:
+                if now - self._table.seen(name, now) > EXPIRY_SECONDS:
                     gone.append(name)
             elif now - self._away.setdefault(name, now) >= _AWAY_SECONDS:
                 gone.append(name)
         changes: list[Change] = [ConnectionForgotten(*name) for name in gone]
-        before = self._clock.wall() - EXPIRY_SECONDS
-        if any(ended.ended_at < before for ended in self._ended.values()):
+        before = now - EXPIRY_SECONDS
+        if self._ended.has_any(before=before):
             changes.append(EndedAliasesForgotten(before))
 
         def show() -> None:
             for name in gone:
                 self._hide(name)
-            for name in [name for name, ended in self._ended.items() if ended.ended_at < before]:
-                del self._ended[name]
+            self._ended.forget(before=before)
 
         if changes:
             await self._keep(changes, show)
@@ -235,69 +233,25 @@ class KeptConnections:
         """Keep a conversation as *edit* makes it, or nothing of it if that is nothing worth keeping."""
         name = (owner, alias)
         async with self._turns.take(name):
-            now = self._clock.wall()
-            before = self._kept.get(name) or KeptConnection(owner=owner, alias=alias, last_used=now)
-            after = replace(edit(before), last_used=now)
+            wall, now = self._clock.wall(), self.now()
+            before = self._table.get(name) or KeptConnection(owner=owner, alias=alias, last_used=wall)
+            after = replace(edit(before), last_used=wall, seen=now)
             if not (after.subscriptions or after.log_level or after.is_resumable):
                 await self._keep([ConnectionForgotten(owner, alias)], lambda: self._hide(name))
                 return
-            victims = self._in_the_way_of(after)
+            victims = self._table.in_the_way_of(after, self.is_live, now=now)
 
             def show() -> None:
                 for victim in victims:
                     self._hide(victim)
-                self._show(after, seen=self._clock.awake())
+                self._table.put(after, seen=self.now())
 
             await self._keep([*(ConnectionForgotten(*victim) for victim in victims), ConnectionSaved(after)], show)
 
-    def _in_the_way_of(self, new: KeptConnection) -> list[_Name]:
-        """Return the conversations that have to give way, those first that no connection stands for.
+    def _hide(self, name: ConversationName) -> None:
+        self._table.drop(name)
+        self._away.pop(name, None)
 
-        Whoever is passed over has been used now: the next look for room does not come by again.
-        """
-        name = (new.owner, new.alias)
-        before = self._kept.get(name)
-        count = len(self._kept) + (before is None)
-        total = self._subscriptions + len(new.subscriptions) - (len(before.subscriptions) if before else 0)
-        victims: list[_Name] = []
-        live: list[_Name] = []
 
-        def is_room() -> bool:
-            return total <= _MOST_SUBSCRIPTIONS_IN_ALL and count - len(victims) <= _MOST_CONNECTIONS
-
-        for each, kept in self._kept.items():
-            if is_room():
-                break
-            if each == name:
-                continue
-            if self.is_live(*each):
-                live.append(each)
-            else:
-                victims.append(each)
-                total -= len(kept.subscriptions)
-        for each in live:
-            self._see(each)
-            if not is_room():
-                victims.append(each)
-                total -= len(self._kept[each].subscriptions)
-        return victims
-
-    def _see(self, name: _Name) -> None:
-        self._seen[name] = self._clock.awake()
-        self._kept.move_to_end(name)
-
-    def _last_use(self, owner: Owner, alias: Alias, begun_at: float) -> float:
-        kept = self._kept.get((owner, alias))
-        return max(begun_at, kept.last_used if kept is not None else 0.0)
-
-    def _show(self, kept: KeptConnection, *, seen: float) -> None:
-        name = (kept.owner, kept.alias)
-        self._hide(name)
-        self._kept[name], self._seen[name] = kept, seen
-        self._subscriptions += len(kept.subscriptions)
-
-    def _hide(self, name: _Name) -> None:
-        if (kept := self._kept.pop(name, None)) is not None:
-            self._subscriptions -= len(kept.subscriptions)
-            del self._seen[name]
-            self._away.pop(name, None)
+def _first_used_first(kept: KeptConnection) -> tuple[bool, float]:
+    return (False, kept.last_used) if kept.seen is None else (True, kept.seen)

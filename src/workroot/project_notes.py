@@ -78,11 +78,10 @@ class ProjectNotes:
 
     def unknown(self, seen: Iterable[ProjectSeen], known: Iterable[KnownId]) -> tuple[list[ProjectSeen], list[KnownId]]:
         """Return what of a store's rows is about projects that are not known here."""
-        held = {(each.owner, each.project.root) for each in self._registry.all()}
-        ids = {each.key for each in self.known_ids()}
+        ids = self._identities
         return (
-            [each for each in seen if (each.owner, each.project.root) not in held],
-            [each for each in known if each.key not in ids],
+            [each for each in seen if not self._registry.is_known(each)],
+            [each for each in known if ids is None or ids.of(each.key) is None],
         )
 
     def is_id_of_another(self, known: KnownId) -> bool:

@@ -17,7 +17,7 @@ from workroot.core.sessions import Owner
 from workroot.errors import ProjectUnknownError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["ProjectRegistry", "ProjectsOf"]
 
@@ -50,7 +50,16 @@ class ProjectRegistry:
 
     def all(self) -> tuple[ProjectSeen, ...]:
         """Return who has worked where."""
-        return tuple(ProjectSeen(owner, project) for owner, known in self._known.items() for project in known.values())
+        return tuple(self.as_of_now())
+
+    def as_of_now(self) -> Iterator[ProjectSeen]:
+        """Yield who has worked where at the moment of this call, whatever changes meanwhile."""
+        known = [(owner, tuple(projects.values())) for owner, projects in self._known.items()]
+        return (ProjectSeen(owner, project) for owner, projects in known for project in projects)
+
+    def is_known(self, seen: ProjectSeen) -> bool:
+        """Tell whether its owner knows a project at its root."""
+        return (seen.owner, seen.project.root) in self._by_use
 
     def planned(self, owner: Owner, project: Project, *, now: float) -> tuple[ProjectSeen | None, bool]:
         """Return what to keep of *owner* working in *project* now, if anything, and whether it is new or changed."""

@@ -27,17 +27,16 @@ from workroot.counters import Counters
 from workroot.errors import StoreUnavailableError
 from workroot.followed_places import FollowedPlaces
 from workroot.follower import Follower
-from workroot.housekeeping import Housekeeping
 from workroot.joining import Joined, join_project
 from workroot.live_connections import LiveConnections
 from workroot.mover import Entered, Mover
 from workroot.resolver import Resolver
 from workroot.session_ledger import SessionLedger
 from workroot.session_reader import LOCAL_OWNER, SessionReader
-from workroot.session_room import SessionRoom
+from workroot.session_rules import DEFAULT_RULES, SessionRules
 from workroot.surroundings import Surroundings
-from workroot.sweeper import SECOND_LOOK_SECONDS, Sweeper
 from workroot.turns import Turns
+from workroot.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -46,13 +45,8 @@ if TYPE_CHECKING:
     from workroot.core.changes import StoredState
     from workroot.core.identities import Identities
     from workroot.core.ports import Clock, PlaceFinder, SessionStore
-    from workroot.core.projects import Directory, Place
-    from workroot.core.reach import Reach
+    from workroot.core.projects import Directory
     from workroot.core.signs import Signs
-    from workroot.events import EventBus
-    from workroot.held_state import HeldState
-    from workroot.kept_connections import KeptConnections
-    from workroot.registry import ProjectRegistry
 
 __all__ = ["LOCAL_OWNER", "Entered", "SessionContextManager"]
 
@@ -67,15 +61,7 @@ class SessionContextManager(SessionReader):
         places: finds the project that owns a directory.
         clock: the time.
         home: the user's home directory; as a hint it says nothing about a project.
-        model_may_move: how far the argument of a call reaches.
-        idle_seconds: a session idle for longer is stale.
-        sweep_seconds: time between two sweeps.
-        write_behind_seconds: how long "last used" may lag behind on disk.
-        ended_seconds: how long it is remembered how a session ended, counted as idle time is.
-        max_sessions: held at a time; above it the longest idle one gives way.
-        max_ended_sessions: of so many it is remembered how they ended; above it the first is forgotten.
-        max_projects: known at a time, each root of each owner counted; above it the one seen longest ago is forgotten.
-        max_store_bytes: on the disk; above it, at a sweep, endings are forgotten, then the longest idle sessions end.
+        rules: how far sessions may move, how long they last, and how many there may be.
         counters: count the sessions that gave way.
         identities: the ids of projects, shared with *places*; None if that keeps none.
         state: what the store keeps, from a caller that has loaded it already; None lets `start` load it.
@@ -88,92 +74,33 @@ class SessionContextManager(SessionReader):
         *,
         clock: Clock | None = None,
         home: str = "",
-        model_may_move: Reach = "anywhere",
-        idle_seconds: float = 24 * 3600,
-        sweep_seconds: float = 3600,
-        write_behind_seconds: float = 2,
-        ended_seconds: float = 30 * 24 * 3600,
-        max_sessions: int = 100_000,
-        max_ended_sessions: int = 100_000,
-        max_projects: int = 10_000,
-        max_store_bytes: float = 64 * 1024 * 1024,
+        rules: SessionRules = DEFAULT_RULES,
         counters: Counters | None = None,
         identities: Identities | None = None,
         state: StoredState | None = None,
     ) -> None:
         clock = clock if clock is not None else SystemClock()
+        counters = counters if counters is not None else Counters()
         ledger, turns = SessionLedger(store, clock, state, identities), Turns()
-        ledger.max_ended, ledger.projects.most = max_ended_sessions, max_projects
         live = LiveConnections(ledger)
-        self._room = SessionRoom(
-            ledger,
-            store,
-            turns,
-            live.is_connected,
-            counters if counters is not None else Counters(),
-            max_sessions=max_sessions,
-            max_bytes=max_store_bytes,
-        )
-        sweeper = Sweeper(ledger, turns, live, self._room, idle_seconds=idle_seconds, ended_seconds=ended_seconds)
-        super().__init__(ledger, live, sweeper)
+        self._upkeep = Upkeep(ledger, turns, live, store=store, clock=clock, counters=counters, rules=rules)
+        surroundings = Surroundings(places, ledger.projects, home=home, reach=rules.model_may_move)
+        super().__init__(ledger, live, self._upkeep.sweeper, surroundings)
         self._turns, claims = turns, Claims(ledger.sessions, turns)
         self.followed = FollowedPlaces(ledger.events)
-        self._surroundings = Surroundings(places, ledger.projects, home=home, reach=model_may_move)
         self._follower = Follower(ledger, turns, self._surroundings, self.followed)
         self._resolver = Resolver(ledger, claims, self._surroundings, self._follower)
         self._mover = Mover(ledger, turns, claims, self._surroundings, self._follower)
-        self._housekeeping = Housekeeping(
-            clock,
-            every=((sweep_seconds, sweeper.housekeep),),
-            after=(
-                (write_behind_seconds, ledger.behind.wait_noted, ledger.end_window),
-                (SECOND_LOOK_SECONDS, sweeper.wait_postponed, sweeper.sweep),
-            ),
-        )
 
     @property
-    def held(self) -> HeldState:
-        """All that is held, for whoever moves it elsewhere."""
-        return self._ledger
+    def turns(self) -> Turns:
+        """One a session: whoever holds it may change the session."""
+        return self._turns
 
-    @property
-    def projects(self) -> ProjectRegistry:
-        """The projects that somebody has worked in."""
-        return self._ledger.projects
-
-    @property
-    def events(self) -> EventBus:
-        """Tells of each change, after it is kept."""
-        return self._ledger.events
-
-    @property
-    def connections(self) -> KeptConnections:
-        """What conversations of the handshake era asked for."""
-        return self._ledger.connections
-
-    @property
-    def is_reach_bounded(self) -> bool:
-        """Tell whether an argument may not reach everywhere, so that all that the client names counts."""
-        return self._surroundings.reach != "anywhere"
-
-    def change_settings(
-        self,
-        *,
-        model_may_move: Reach,
-        idle_seconds: float,
-        ended_seconds: float,
-        sweep_seconds: float,
-        max_sessions: int,
-        max_ended_sessions: int,
-        max_projects: int,
-        max_store_bytes: float,
-    ) -> None:
-        """Go on with other values, from now on or from the next sweep on; see the class for what they mean."""
-        self._surroundings.reach = model_may_move
-        self._sweeper.idle_seconds, self._sweeper.ended_seconds = idle_seconds, ended_seconds
-        self._room.max_sessions, self._ledger.max_ended = max_sessions, max_ended_sessions
-        self._room.max_bytes, self._ledger.projects.most = max_store_bytes, max_projects
-        self._housekeeping.change_interval(self._sweeper.housekeep, sweep_seconds)
+    def change_rules(self, rules: SessionRules) -> None:
+        """Go on with other rules, from now on or from the next sweep on; the time of late writes stays as it was."""
+        self._surroundings.reach = rules.model_may_move
+        self._upkeep.change(rules)
 
     # Life
 
@@ -185,13 +112,11 @@ class SessionContextManager(SessionReader):
         """
         async with self._turns.take("start"):
             await self._ledger.load()
-            self._housekeeping.start()
+            self._upkeep.start()
 
     async def stop(self) -> None:
         """End the sweeper and write what was left to write. Idempotent; what is held stays readable."""
-        await self._housekeeping.stop()
-        self._ledger.note_idle_mark()
-        await self._ledger.end_window()
+        await self._upkeep.stop()
 
     async def __aenter__(self) -> SessionContextManager:
         """Start."""
@@ -235,14 +160,6 @@ class SessionContextManager(SessionReader):
         with suppress(StoreUnavailableError):
             await self.refresh(owner, session.working_directory)
         return self.get_session(session_id, owner=owner)
-
-    async def look(self, directory: str) -> Place:
-        """Return which project owns *directory*, as of now; nobody works there because of that.
-
-        Raises:
-            DirectoryError: it cannot be worked in.
-        """
-        return await self._surroundings.find(directory)
 
     async def is_decided_by_meta(self, signs: Signs) -> bool:
         """Tell whether a call's `_meta` names where it works, so that no answer about roots could change that."""
@@ -314,6 +231,14 @@ class SessionContextManager(SessionReader):
             [ended] = await self._ledger.end([self._sessions.get(owner, known)], Ending.CLOSED)
         return ended
 
+    async def make_room(self) -> None:
+        """End so many sessions as are held above `max_sessions`, the longest idle ones first.
+
+        Raises:
+            StoreUnavailableError: the next sweep does it.
+        """
+        await self._upkeep.make_room()
+
     async def sweep(self) -> list[SessionId]:
         """End the sessions that were idle for too long, and return which.
 
@@ -321,8 +246,3 @@ class SessionContextManager(SessionReader):
         first time none ends, and `postponed_sweep` says when.
         """
         return await self._sweeper.sweep()
-
-    def postponed_sweep(self) -> tuple[int, float] | None:
-        """Return how many sessions a sweep found to end and did not end yet, and in how many seconds it does."""
-        postponed = self._sweeper.postponed
-        return (postponed.sessions, self._sweeper.postponed_seconds()) if postponed is not None else None

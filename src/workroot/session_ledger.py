@@ -177,7 +177,7 @@ class SessionLedger(HeldState):
 
     def note_idle_mark(self, *, after_seconds: float = 0.0) -> None:
         """Write behind where the idle clock stands, if that was last noted so long ago and there is need of it."""
-        is_needed = self.is_loaded and (len(self.sessions) or len(self.sessions.endings))
+        is_needed = self.is_loaded and (len(self.sessions) or len(self.sessions.endings) or len(self.connections))
         if is_needed and self.idle.seconds_since_mark() > after_seconds:
             self.behind.note(IdleMarked(self.idle.mark()))
 

@@ -12,11 +12,18 @@ from workroot.core.sessions import Owner, check_session_id
 from workroot.errors import SessionError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
+    from workroot.core.projects import Place
     from workroot.core.sessions import Alias, SessionContext
+    from workroot.events import EventBus
+    from workroot.held_state import HeldState
+    from workroot.kept_connections import KeptConnections
     from workroot.live_connections import LiveConnections
+    from workroot.registry import ProjectRegistry
     from workroot.session_ledger import SessionLedger
+    from workroot.surroundings import Surroundings
     from workroot.sweeper import Sweeper
 
 __all__ = ["LOCAL_OWNER", "SessionReader"]
@@ -28,9 +35,44 @@ LOCAL_OWNER = Owner("local")
 class SessionReader:
     """The half of `SessionContextManager` that changes nothing but when a session was last used."""
 
-    def __init__(self, ledger: SessionLedger, live: LiveConnections, sweeper: Sweeper) -> None:
-        self._ledger, self._live, self._sweeper = ledger, live, sweeper
+    def __init__(
+        self, ledger: SessionLedger, live: LiveConnections, sweeper: Sweeper, surroundings: Surroundings
+    ) -> None:
+        self._ledger, self._live, self._sweeper, self._surroundings = ledger, live, sweeper, surroundings
         self._sessions, self._recent = ledger.sessions, ledger.sessions.recent
+
+    @property
+    def held(self) -> HeldState:
+        """All that is held, for whoever moves it elsewhere."""
+        return self._ledger
+
+    @property
+    def projects(self) -> ProjectRegistry:
+        """The projects that somebody has worked in."""
+        return self._ledger.projects
+
+    @property
+    def events(self) -> EventBus:
+        """Tells of each change, after it is kept."""
+        return self._ledger.events
+
+    @property
+    def connections(self) -> KeptConnections:
+        """What conversations of the handshake era asked for."""
+        return self._ledger.connections
+
+    @property
+    def is_reach_bounded(self) -> bool:
+        """Tell whether an argument may not reach everywhere, so that all that the client names counts."""
+        return self._surroundings.reach != "anywhere"
+
+    async def look(self, directory: str) -> Place:
+        """Return which project owns *directory*, as of now; nobody works there because of that.
+
+        Raises:
+            DirectoryError: it cannot be worked in.
+        """
+        return await self._surroundings.find(directory)
 
     async def get_working_directory(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> str | None:
         """Return where a session works, or None if there is none of that id; `get_session` says why."""
@@ -69,6 +111,10 @@ class SessionReader:
         """Return everybody's sessions, least recently used first; for the user whose daemon this is."""
         return self._sessions.all()
 
+    def sessions_of_now(self) -> Iterable[SessionContext]:
+        """Return everybody's sessions of this moment, in no order; for the user whose daemon this is."""
+        return self._sessions.as_of_now()
+
     def ended_count(self) -> int:
         """Return of how many sessions it is kept how they ended."""
         return len(self._sessions.endings)
@@ -76,6 +122,11 @@ class SessionReader:
     def stale_count(self) -> int:
         """Return how many sessions have been idle for too long and are not swept yet."""
         return self._sweeper.stale_count()
+
+    def postponed_sweep(self) -> tuple[int, float] | None:
+        """Return how many sessions a sweep found to end and did not end yet, and in how many seconds it does."""
+        postponed = self._sweeper.postponed
+        return (postponed.sessions, self._sweeper.postponed_seconds()) if postponed is not None else None
 
     def is_connected(self, session: SessionContext) -> bool:
         """Tell whether a live connection stands for this session."""

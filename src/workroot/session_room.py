@@ -81,12 +81,20 @@ class SessionRoom:
             StoreUnavailableError: the next time goes on.
         """
         await self._ledger.forget_endings(len(self._ledger.sessions.endings) - self._ledger.max_ended)
-        await self._end_longest_idle(self._excess())
+        await self.end_excess()
         for _ in range(_MOST_ROUNDS):
             used = await self._tidy()
             if used <= self.max_bytes:
                 return
             await self._free(1 - self.max_bytes * (1 - _ROOM_SHARE) / used)
+
+    async def end_excess(self) -> None:
+        """End so many sessions as are held above the limit.
+
+        Raises:
+            StoreUnavailableError: the next time goes on.
+        """
+        await self._end_longest_idle(self._excess())
 
     async def _tidy(self) -> int:
         try:

@@ -81,7 +81,7 @@ class Sweeper:
     def stale_count(self) -> int:
         """Return how many sessions the next sweep would end, as of now; the effort is for those."""
         before = self._ledger.idle.now() - self.idle_seconds
-        idle = sum(1 for _ in self._ledger.sessions.idle(before=before))
+        idle = self._ledger.sessions.idle_count(before=before)
         return idle - len(self._live.unseen(before=before))
 
     @property
@@ -163,10 +163,8 @@ class Sweeper:
         """Return how many sessions are stale, or None if they are not very many."""
         self._see_live(before)
         at_most = max(_MANY, int(len(self._ledger.sessions) * _MANY_SHARE))
-        idle = self._ledger.sessions.idle(before=before)
-        if sum(1 for _ in islice(idle, at_most)) < at_most or next(idle, None) is None:
-            return None
-        return at_most + 1 + sum(1 for _ in idle)
+        count = self._ledger.sessions.idle_count(before=before)
+        return count if count > at_most else None
 
     def _see_live(self, before: float) -> None:
         """Let sessions with a live connection be seen now, so that no look at what is stale comes by."""

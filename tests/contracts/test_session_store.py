@@ -90,6 +90,7 @@ CONN = KeptConnection(
     log_level="info",
     is_resumable=True,
     last_used=1_000.25,
+    seen=500.5,
 )
 
 
@@ -553,11 +554,11 @@ async def test_a_connection_that_was_forgotten_may_begin_again(store: SessionSto
 
 async def test_an_ended_alias_keeps_nothing_but_its_first_end(store: SessionStore) -> None:
     other = replace(CONN, alias=Alias("other"))
-    end = EndedAlias(ADA, CONN.alias, 2_000.0)
+    end = EndedAlias(ADA, CONN.alias, 2_000.0, 500.5)
     await store.commit([ConnectionSaved(CONN), ConnectionSaved(other)])
 
     await store.commit([AliasEnded(end)])
-    await store.commit([AliasEnded(replace(end, ended_at=3_000.0))])
+    await store.commit([AliasEnded(replace(end, ended_at=3_000.0, seen=1_500.5))])
 
     state = await store.load()
     assert (state.connections, state.ended_aliases) == ((other,), (end,))
@@ -574,7 +575,7 @@ async def test_nothing_is_kept_of_a_conversation_that_was_ended(store: SessionSt
 
 
 async def test_ended_aliases_are_forgotten_that_lie_before_the_given_time(store: SessionStore) -> None:
-    old, then, new = (EndedAlias(ADA, Alias(str(at)), at) for at in (999.75, 1_000.0, 1_000.25))
+    old, then, new = (EndedAlias(ADA, Alias(str(at)), -at, at) for at in (999.75, 1_000.0, 1_000.25))
     await store.commit([AliasEnded(each) for each in (old, then, new)])
 
     await store.commit([EndedAliasesForgotten(1_000.0)])

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from fakes import DAY, HOUR, FakePlaces, ManualClock, place
 from workroot.errors import ExpiredSessionError, UnknownSessionError
 from workroot.session_context import SessionContextManager
+from workroot.session_rules import SessionRules
 from workroot.storage.memory import MemoryStore
 
 NEVER = 100_000 * DAY
@@ -40,9 +41,7 @@ class Idle(RuleBasedStateMachine):
             self.store,
             FakePlaces({"/work": place("/work")}),
             clock=self.clock,
-            idle_seconds=IDLE,
-            sweep_seconds=NEVER,
-            write_behind_seconds=NEVER,
+            rules=SessionRules(idle_seconds=IDLE, sweep_seconds=NEVER, write_behind_seconds=NEVER),
         )
         self.runner.run(self.manager.start())
 
@@ -75,13 +74,13 @@ class Idle(RuleBasedStateMachine):
         if is_orderly:
             self.runner.run(self.manager.stop())
         else:
-            self.runner.run(self.manager._housekeeping.stop())
+            self.runner.run(self.manager._upkeep.jobs.stop())
         self.be_awake(awake)
         self.start()
 
     @rule(off=spans, awake=spans)
     def reboot(self, off: float, awake: float) -> None:
-        self.runner.run(self.manager._housekeeping.stop())
+        self.runner.run(self.manager._upkeep.jobs.stop())
         self.clock.reboot(off_seconds=off, awake_seconds=awake)
         self.unused = {name: unused + awake for name, unused in self.unused.items()}
         self.start()

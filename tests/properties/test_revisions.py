@@ -35,6 +35,7 @@ from workroot.errors import (
     UnknownSessionError,
 )
 from workroot.session_context import SessionContextManager
+from workroot.session_rules import SessionRules
 from workroot.storage.memory import MemoryStore
 
 OWNERS = [Owner("uid:1000"), Owner("uid:1001"), Owner("uid:1000", "other")]
@@ -68,7 +69,10 @@ class Sessions(RuleBasedStateMachine):
 
     def new_manager(self) -> SessionContextManager:
         return SessionContextManager(
-            self.store, self.places, clock=self.clock, sweep_seconds=NEVER, write_behind_seconds=NEVER
+            self.store,
+            self.places,
+            clock=self.clock,
+            rules=SessionRules(sweep_seconds=NEVER, write_behind_seconds=NEVER),
         )
 
     def teardown(self) -> None:

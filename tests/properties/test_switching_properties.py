@@ -40,6 +40,7 @@ from workroot.core.signs import Signs, Source
 from workroot.errors import DirectoryError, StoreUnavailableError, WorkrootError
 from workroot.events import Event, SessionEnded, SessionMoved
 from workroot.session_context import SessionContextManager
+from workroot.session_rules import SessionRules
 from workroot.storage.memory import MemoryStore
 
 _T = TypeVar("_T")
@@ -153,7 +154,7 @@ class Sessions(RuleBasedStateMachine):
 
     def start(self) -> None:
         self.manager = SessionContextManager(
-            self.store, Places(self.world), clock=self.clock, home=HOME, model_may_move=self.reach
+            self.store, Places(self.world), clock=self.clock, home=HOME, rules=SessionRules(model_may_move=self.reach)
         )
         self.run(self.manager.start())
         self.manager.events.subscribe(self.events.append)

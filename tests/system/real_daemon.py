@@ -227,7 +227,12 @@ class Home:
 
     def sessions(self) -> dict[str, dict[str, Any]]:
         """Return all sessions by their id."""
-        return {session["session_id"]: session for session in self.ask("sessions")["sessions"]}
+        page = self.ask("sessions")
+        found: list[dict[str, Any]] = page["sessions"]
+        while "cursor" in page:
+            page = self.ask("sessions", cursor=page["cursor"])
+            found += page["sessions"]
+        return {session["session_id"]: session for session in found}
 
     def wait_until(self, is_so: Callable[[], bool], *, what: str) -> None:
         """Look again and again, the other side being the pace-maker, until *is_so* or the deadline."""

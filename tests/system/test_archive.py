@@ -6,13 +6,22 @@ import json
 import os
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from real_daemon import LEGACY, MODERN, WORKROOT, Home, answer_of, error_of, open_home
+from memory_disks import memory_disk
+from real_daemon import DEADLINE_SECONDS, LEGACY, MODERN, WORKROOT, Home, answer_of, error_of, open_home
+
+from workroot.archive.document import records_of
+from workroot.archive.records import encode
+from workroot.control_client import open_control
+from workroot.core.changes import AliasBound, StoredState
+from workroot.core.projects import Directory
+from workroot.core.sessions import Alias, Owner, SessionContext, SessionId
 
 
 @pytest.fixture
@@ -172,6 +181,28 @@ async def test_directories_that_lie_elsewhere_now_are_named(old: Home, new: Home
     assert str(project) not in json.dumps(answer)
 
 
+@pytest.mark.parametrize("era", [MODERN, LEGACY])
+async def test_a_project_without_a_config_keeps_its_id_where_it_lies_elsewhere_now(
+    old: Home, new: Home, era: str
+) -> None:
+    """Its id rests on a secret of the old daemon's store and on where the repository lay."""
+    old.start()
+    async with old.open_client(era, old.repository("shop")) as client:
+        before = await answer_of(client, "set_working_directory", directory=str(old.top / "shop"))
+    archive = old.top / "archive.jsonl"
+    old.run("export", "-o", str(archive))
+    new.start()
+    imported(new, archive, "--move", f"{old.top}={new.top}")
+
+    async with new.open_client(era, new.repository("shop")) as client:
+        by_handle = await answer_of(client, "get_working_directory", session_id=before["session_id"])
+        by_directory = await answer_of(client, "get_working_directory", directory=str(new.top / "shop"))
+
+    assert by_handle["working_directory"] == str(new.top / "shop")
+    ids = [answer["project_info"]["id"] for answer in (before, by_handle, by_directory)]
+    assert ids[0] == ids[1] == ids[2]
+
+
 def test_a_move_of_something_else_than_two_absolute_paths_is_wrong_usage(new: Home) -> None:
     archive = new.top / "archive.jsonl"
     archive.write_text("")
@@ -215,6 +246,156 @@ async def test_only_its_user_can_read_the_file_and_it_is_there_whole_or_not_at_a
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
     assert archive.read_text().endswith("}\n")
     assert sorted(os.listdir(old.top)) == sorted({"app", "archive.jsonl", "home", "state"})
+
+
+def test_a_pipe_gets_the_archive_and_stays_a_pipe(old: Home) -> None:
+    """What is no plain file has to stay what it is: root's `/dev/null`, too."""
+    pipe = old.top / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        done = old.run("export", "-o", str(pipe))
+        said = os.read(reading, 65536).splitlines()
+    finally:
+        os.close(reading)
+
+    assert (done.returncode, json.loads(said[-1])) == (0, {"kind": "end", "records": 1})
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert sorted(os.listdir(old.top)) == ["home", "pipe", "state"]
+
+
+def test_a_link_to_a_file_stays_a_link_and_its_file_is_replaced(old: Home) -> None:
+    target, link = old.directory("elsewhere") / "archive.jsonl", old.top / "link"
+    link.symlink_to(target)
+
+    for _ in range(2):  # the first time, there is no file at its end
+        assert old.run("export", "-o", str(link)).returncode == 0
+        assert (link.is_symlink(), target.is_symlink(), target.read_text().count("\n")) == (True, False, 2)
+
+
+def test_a_directory_is_named_as_it_was_given(old: Home) -> None:
+    there = old.directory("there")
+
+    done = old.run("export", "-o", str(there))
+
+    assert (done.returncode, done.stderr.startswith(f"workroot: {there}: Is a directory")) == (1, True)
+
+
+async def test_a_directory_that_lies_behind_a_link_here_is_named_without_it(old: Home, new: Home) -> None:
+    old.start()
+    kept, _, _ = await with_sessions(old)
+    archive = old.top / "archive.jsonl"
+    old.run("export", "-o", str(archive))
+    here = new.configured("app", name="The App", project_id="6f1dbb52-3f5d-4a53-8a7c-1f5f4f0c2b11")
+    (new.top / "link").symlink_to(new.top)
+    new.start()
+
+    imported(new, archive, "--move", f"{old.top}={new.top}/link")
+
+    assert new.sessions()[kept]["working_directory"] == str(here)
+
+
+def many(home: Home, count: int, *, directory: str = "/work") -> Path:
+    """Write an archive of so many sessions, each with a name."""
+    owner = Owner(f"uid:{os.getuid()}")
+    sessions = [
+        SessionContext(
+            session_id=SessionId(f"wr_{number:06}"),
+            owner=owner,
+            working_directory=Directory(directory),
+            given_directory=directory,
+            set_at=1_700_000_000.0,
+            last_used=1_700_000_000.0,
+        )
+        for number in range(count)
+    ]
+    aliases = [AliasBound(owner, Alias(f"editor {each.session_id}"), each.session_id) for each in sessions]
+    state = StoredState(
+        namespace="5f0c0c7e-6d0b-4e0e-9e57-3a6f6f0f2a11", sessions=tuple(sessions), aliases=tuple(aliases)
+    )
+    archive = home.top / "many.jsonl"
+    archive.write_text("".join(f"{encode(each)}\n" for each in records_of(state, principal=owner.principal)))
+    return archive
+
+
+def test_an_import_keeps_to_the_limit_of_sessions() -> None:
+    with open_home(WORKROOT_MAX_SESSIONS="50") as home:
+        home.start()
+
+        counts = imported(home, many(home, 300))
+
+        assert counts["imported"]["session"] == 300
+        assert list(home.sessions()) == [f"wr_{number:06}" for number in range(250, 300)]
+
+
+def test_an_import_that_was_killed_goes_on_where_it_ended(new: Home) -> None:
+    new.start()
+    archive = many(new, 3_000)
+    with subprocess.Popen([WORKROOT, "import", str(archive)], env=new.environment) as importing:
+        give_up = time.monotonic() + DEADLINE_SECONDS
+        with open_control(new.socket_path) as control:
+            while not control.ask("status")["sessions"]:
+                assert time.monotonic() < give_up
+        importing.kill()
+    there = new.ask("status")["sessions"]
+
+    counts = imported(new, archive)
+
+    assert 0 < there <= 3_000
+    assert counts["left_as_they_were"]["session"] >= there
+    assert counts["imported"].get("session", 0) + counts["left_as_they_were"]["session"] == 3_000
+    assert new.ask("status")["sessions"] == 3_000
+
+
+def test_what_was_imported_into_memory_only_is_said_to_be_there_only() -> None:
+    with open_home() as home, memory_disk(home.state) as disk:
+        home.start()
+        home.kill_daemon()
+        disk.fill()
+        home.start()
+
+        done = home.run("import", str(many(home, 10)))
+
+        assert (done.returncode, len(home.sessions())) == (0, 10)
+        assert done.stderr.startswith("workroot: memory only since 20")
+        assert done.stderr.endswith("; what was imported is lost if the daemon ends before\n")
+
+
+def test_a_full_disk_keeps_nobody_from_exporting_and_nothing_is_imported_there() -> None:
+    with open_home() as home, memory_disk(home.state) as disk:
+        archive = many(home, 10)
+        assert home.run("import", str(archive)).returncode == 0
+        disk.fill()
+
+        kinds = [row["kind"] for row in exported(home)]
+
+        assert kinds.count("session") == 10
+        assert home.run("import", str(archive)).returncode == 1
+
+
+def test_two_imports_at_once_wait_for_each_other_where_no_daemon_runs(new: Home) -> None:
+    archive = many(new, 1_000)
+    command = [WORKROOT, "import", str(archive), "--json"]
+    both = [subprocess.Popen(command, env=new.environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [json.loads(each.communicate(timeout=60)[0]) for each in both]
+
+    assert [each.returncode for each in both] == [0, 0]
+    assert sorted(answer["imported"].get("session", 0) for answer in said) == [0, 1_000]
+
+
+def test_what_a_move_makes_too_long_is_named_and_how_far_the_import_came(new: Home) -> None:
+    new.start()
+    lines = many(new, 500, directory="/work").read_text().splitlines()
+    last = lines[500].replace('"/work"', f'"/work/{"x/" * 2040}x"')
+    archive = new.top / "archive.jsonl"
+    archive.write_text("".join(f"{line}\n" for line in [*lines[:500], last, *lines[501:]]))
+
+    done = new.run("import", str(archive), "--move", f"/work={new.top}")
+
+    assert done.returncode == 1
+    assert "4,095 bytes" in done.stderr
+    assert "400 records were imported before that" in done.stderr
+    assert new.ask("status")["sessions"] == 400
 
 
 def test_a_directory_that_is_not_there_is_an_error_and_nothing_is_written(old: Home) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from workroot.errors import RendezvousError, StoreInUseError, StoreTooNewError, StoreUnavailableError
-from workroot.storage.backup import KEPT_BACKUPS, back_up_unused, restore_backup, schema_version
+from workroot.storage.backup import KEPT_BACKUPS, back_up_unused, restore_backup, schema_version, write_copy
 from workroot.storage.database_file import lock_database
 from workroot.storage.schema import MIGRATIONS
 from workroot.storage.sqlite import open_sqlite_store
@@ -66,6 +67,20 @@ async def test_only_the_newest_copies_stay_and_nothing_else_is_touched(database:
         assert sorted(map(str, Path(directory).iterdir())) == sorted([*made[-KEPT_BACKUPS:], str(mine)])
 
 
+@pytest.mark.parametrize("years", ["2999", "1999"], ids=["to come", "past"])
+async def test_a_new_copy_stays_whatever_the_clock_said_when_the_others_were_made(
+    database: str, directory: str, years: str
+) -> None:
+    async with open_sqlite_store(database) as store:
+        os.mkdir(directory, 0o700)
+        of_then = [f"workroot-{VERSION}-{years}010{number}T000000000000Z.db" for number in range(1, KEPT_BACKUPS + 1)]
+        for name in of_then:
+            (Path(directory) / name).touch()
+        made = [os.path.basename((await store.back_up(directory, version=VERSION)).path) for _ in range(2)]
+
+        assert sorted(os.listdir(directory)) == sorted([*of_then[2:], *made])
+
+
 async def test_a_directory_that_others_may_enter_gets_no_copy(database: str, directory: str) -> None:
     async with open_sqlite_store(database) as store:
         os.mkdir(directory)
@@ -81,6 +96,73 @@ async def test_a_copy_that_fails_leaves_nothing_and_says_why(database: str, dire
             await store.back_up(directory, version="no/such/directory")
         assert os.listdir(directory) == []
         await store.back_up(directory, version=VERSION)
+
+
+async def test_a_copy_has_its_name_only_once_it_is_on_the_disk_and_so_is_its_name_then(
+    database: str, directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await make(database)
+    synced: list[set[int]] = []
+    fsync, rename = os.fsync, os.replace
+
+    def note_fsync(descriptor: int) -> None:
+        synced[-1].add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def note_rename(old: str, new: str) -> None:
+        rename(old, new)
+        synced.append(set())
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_rename)
+    synced.append(set())
+    made = back_up_unused(database, directory, version=VERSION)
+
+    assert made is not None
+    assert namespace(made.path) == kept
+    before, after = synced
+    assert os.stat(made.path).st_ino in before
+    assert os.stat(directory).st_ino in after
+
+
+async def test_a_copy_that_cannot_get_its_name_leaves_nothing(
+    database: str, directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(database)
+
+    def refuse(old: str, new: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "replace", refuse)
+        with pytest.raises(StoreUnavailableError, match="No space left"):
+            back_up_unused(database, directory, version=VERSION)
+    assert os.listdir(directory) == []
+
+    assert back_up_unused(database, directory, version=VERSION) is not None
+
+
+async def test_half_a_copy_that_a_crash_left_is_in_nobody_s_way(database: str, directory: str) -> None:
+    kept = await make(database)
+    with closing(sqlite3.connect(database)) as connection:
+        copy = os.path.join(os.path.dirname(database), "copy.db")
+        Path(f"{copy}.part").write_text("half of one")
+        write_copy(connection, copy)
+
+    assert namespace(copy) == kept
+    assert not os.path.exists(f"{copy}.part")
+
+
+async def test_what_sqlite_says_of_a_copy_that_fails_is_said_as_ours(database: str, directory: str) -> None:
+    await make(database)
+    sound = Path(database).read_bytes()
+    Path(database).write_bytes(sound[:-4096] + b"\xa5" * 4096)  # the last page: nobody but the copy reads so far
+
+    with pytest.raises(StoreUnavailableError) as raised:
+        back_up_unused(database, directory, version=VERSION)
+
+    assert isinstance(raised.value.__cause__, sqlite3.DatabaseError)
+    assert os.listdir(directory) == []
 
 
 async def test_of_a_deleted_database_no_copy_is_made(database: str, directory: str) -> None:

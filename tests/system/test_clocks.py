@@ -12,9 +12,10 @@ import pytest
 
 from fakes import DAY, HOUR, FakePlaces, ManualClock, place
 from workroot.core.changes import SessionSaved, SessionTouched
-from workroot.core.sessions import SessionId
+from workroot.core.sessions import Alias, SessionId
 from workroot.errors import ClosedSessionError, StoreUnavailableError, UnknownSessionError
-from workroot.session_context import SessionContextManager
+from workroot.session_context import LOCAL_OWNER, SessionContextManager
+from workroot.session_rules import SessionRules
 from workroot.storage.memory import MemoryStore
 from workroot.storage.sqlite import open_sqlite_store
 
@@ -51,9 +52,10 @@ def clock() -> ManualClock:
 async def daemon(open_store: OpenStore, clock: ManualClock) -> AsyncIterator[SessionContextManager]:
     """Run a manager that sweeps when it is told to."""
     places = FakePlaces({"/work": place("/work", project="app")})
+    rules = SessionRules(sweep_seconds=NEVER, write_behind_seconds=NEVER)
     async with (
         open_store() as store,
-        SessionContextManager(store, places, clock=clock, sweep_seconds=NEVER, write_behind_seconds=NEVER) as manager,
+        SessionContextManager(store, places, clock=clock, rules=rules) as manager,
     ):
         yield manager
 
@@ -209,6 +211,20 @@ async def test_a_manager_that_was_never_started_notes_nothing(open_store: OpenSt
         await SessionContextManager(store, FakePlaces({}), clock=clock).stop()
 
         assert (await store.load()).idle_mark is None
+
+
+async def test_the_idle_clock_is_noted_for_a_conversation_that_has_no_session(
+    open_store: OpenStore, clock: ManualClock
+) -> None:
+    async with daemon(open_store, clock) as manager:
+        clock.advance(7.0)
+        await manager.connections.subscribe(LOCAL_OWNER, Alias("conn"), "workroot://projects", is_resumable=True)
+        clock.advance(2.0)
+
+    async with open_store() as store:
+        mark = (await store.load()).idle_mark
+        assert mark is not None
+        assert mark.idle == 9.0
 
 
 async def test_where_nothing_is_held_there_is_nothing_to_note(open_store: OpenStore, clock: ManualClock) -> None:

@@ -89,7 +89,7 @@ class Writer:
                 answer = await client.call(number, "set_working_directory", **self._arguments(number))
             if answer is None or "error" in answer:
                 self.unanswered += 1
-                assert answer is None or answer["error"]["data"] == {"retry": True}
+                assert answer is None or answer["error"].get("data") == {"retry": True}, answer
                 return
             content = answer["result"].get("structuredContent")
             assert content is not None, answer

@@ -14,6 +14,7 @@ import pytest
 from fuse_mounts import FoldingTree, mounted, unmount
 from trees import NAMESPACE, make_config, owner
 
+from fakes import ClockAhead
 from workroot.core.identities import Identities
 from workroot.core.projects import CONFIG_NAMES, Directory, KnownId, ProjectId, ProjectKey
 from workroot.errors import DirectoryError
@@ -25,17 +26,9 @@ from workroot.project_finder.search import search
 ANSWER_SECONDS = 0.3
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.monotonic() + self.ahead
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> ClockAhead:
+    return ClockAhead()
 
 
 @pytest.fixture
@@ -50,7 +43,7 @@ def hung(base: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def finder(clock: Clock, hung: Path) -> ProjectFinder:
+def finder(clock: ClockAhead, hung: Path) -> ProjectFinder:
     """Knows the mounts from when the hung one was there."""
     return ProjectFinder(NAMESPACE, pool=FilePool(answer_seconds=ANSWER_SECONDS, clock=clock))
 
@@ -78,7 +71,7 @@ async def test_a_look_at_a_hung_mount_ends_in_time_and_says_which_and_when_it_is
     )
 
 
-async def test_other_looks_go_on_while_one_hangs(base: Path, hung: Path, clock: Clock) -> None:
+async def test_other_looks_go_on_while_one_hangs(base: Path, hung: Path, clock: ClockAhead) -> None:
     finder = ProjectFinder(NAMESPACE, pool=FilePool(answer_seconds=60, clock=clock))
     make_config(base / "local")
     async with anyio.create_task_group() as tasks:
@@ -92,7 +85,7 @@ async def test_other_looks_go_on_while_one_hangs(base: Path, hung: Path, clock: 
 
 
 async def test_a_mount_that_did_not_answer_is_left_alone_for_a_while(
-    hung: Path, finder: ProjectFinder, clock: Clock
+    hung: Path, finder: ProjectFinder, clock: ClockAhead
 ) -> None:
     await refusal(finder, hung)
     clock.ahead += 4
@@ -108,7 +101,7 @@ async def test_a_mount_that_did_not_answer_is_left_alone_for_a_while(
     assert "did not answer within 0.3 s" in await refusal(finder, hung)
 
 
-async def test_threads_do_not_pile_up(hung: Path, finder: ProjectFinder, clock: Clock) -> None:
+async def test_threads_do_not_pile_up(hung: Path, finder: ProjectFinder, clock: ClockAhead) -> None:
     async def ask() -> None:
         await refusal(finder, hung)
 
@@ -158,7 +151,7 @@ async def test_what_hangs_right_in_a_project_does_not_hang_either(base: Path, na
 
 
 async def test_a_mount_that_comes_later_is_noticed_before_what_is_remembered_is_checked(
-    base: Path, clock: Clock
+    base: Path, clock: ClockAhead
 ) -> None:
     finder = ProjectFinder(
         NAMESPACE,

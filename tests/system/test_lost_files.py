@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from failing_connections import Fault, Held, failing, failure
+from stored_sessions import ADA, WORK, numbered
 
 from workroot.core.changes import SessionEnded, SessionSaved, StoredState
 from workroot.core.projects import Directory
-from workroot.core.sessions import EndedSession, Ending, Owner, SessionContext, SessionId
+from workroot.core.sessions import EndedSession, Ending, SessionContext
 from workroot.errors import ChangeRefusedError, StoreUnavailableError
 from workroot.storage.sqlite import SqliteStore, open_sqlite_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-ADA = Owner("uid:1000")
-WORK = SessionContext(
-    session_id=SessionId("wr_ada"),
-    owner=ADA,
-    working_directory=Directory("/home/ada/app"),
-    given_directory="/home/ada/app",
-    set_at=1.0,
-    last_used=1.0,
-)
-
-
-def numbered(number: int) -> SessionContext:
-    return replace(WORK, session_id=SessionId(f"wr_{number}"))
 
 
 @pytest.fixture
@@ -97,7 +86,27 @@ def replace_by_a_directory(path: Path) -> None:
     path.mkdir()
 
 
-LOSSES = (delete, delete_all, move, delete_log, replace_by_another, replace_by_a_directory)
+def cut_short(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def copy_another_over_it(path: Path) -> None:
+    other = path.with_name("other.db")
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS theirs (a)")
+    shutil.copyfile(other, path)
+
+
+def copy_a_backup_over_it(path: Path) -> None:
+    backup = path.read_bytes()
+    path.write_bytes(backup)
+    os.utime(path, (1, 1))  # as `cp -p` leaves it
+
+
+LOSSES = (
+    *(delete, delete_all, move, delete_log, replace_by_another, replace_by_a_directory),
+    *(cut_short, copy_another_over_it, copy_a_backup_over_it),
+)
 
 
 @pytest.mark.parametrize("lose", LOSSES)
@@ -127,6 +136,148 @@ async def test_what_lay_in_the_place_of_the_database_is_kept_and_named(path: Pat
     assert aside.startswith(f"{path}.replaced-")
     with closing(sqlite3.connect(aside)) as connection:
         assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("theirs",)]
+
+
+async def test_what_was_copied_over_the_database_is_kept_as_it_was(path: Path, held: Held) -> None:
+    async with open_sqlite_store(path) as store:
+        await attach(store, held)
+        await save(store, held, WORK)
+        copy_another_over_it(path)
+        theirs = path.read_bytes()
+
+        await save(store, held, numbered(1))
+        (aside,) = store.health().moved_aside
+
+    assert Path(aside).read_bytes() == theirs, "our log was not moved into it"
+    assert not Path(f"{aside}-wal").exists()
+
+
+@pytest.mark.parametrize("lose", [cut_short, copy_another_over_it])
+async def test_a_file_written_over_while_a_commit_runs_is_noticed_before_the_answer(
+    path: Path, held: Held, lose: Callable[[Path], object]
+) -> None:
+    async with open_sqlite_store(path, factory=lost_at_commit(path, lose)) as store:
+        await attach(store, held)
+        for number in range(8):
+            await save(store, held, numbered(number))
+
+        assert len(store.health().moved_aside) == 1
+
+
+def garble(log: Path) -> None:
+    log.write_bytes(b"no log" * 2000)
+
+
+def empty(log: Path) -> None:
+    os.truncate(log, 0)
+
+
+def append(log: Path) -> None:
+    with log.open("ab") as file:
+        file.write(b"no frame")
+
+
+@pytest.mark.parametrize("write", [garble, empty, append])
+@pytest.mark.parametrize("is_in_a_commit", [False, True])
+async def test_a_log_that_somebody_wrote_into_is_kept_and_all_is_written_anew(
+    path: Path, held: Held, write: Callable[[Path], object], is_in_a_commit: bool
+) -> None:
+    log = path.with_name("state.db-wal")
+    factory = lost_at_commit(path, lambda _: write(log)) if is_in_a_commit else sqlite3.Connection
+    async with open_sqlite_store(path, factory=factory) as store:
+        await attach(store, held)
+        await save(store, held, WORK)
+        if not is_in_a_commit:
+            write(log)
+        theirs = log.read_bytes()
+        for number in range(8):
+            await save(store, held, numbered(number))
+        moved, problem = store.health().moved_aside, store.health().problem
+
+    assert problem is None
+    assert is_in_a_commit or [Path(f"{each}-wal").read_bytes() for each in moved[1:]] == [theirs]
+    assert await kept(path) == held.snapshot()
+
+
+async def test_a_log_of_which_no_copy_can_be_made_is_left_until_there_is_room(
+    path: Path, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = path.with_name("state.db-wal")
+
+    def copy(source: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", source)
+
+    async with open_sqlite_store(path) as store:
+        await attach(store, held)
+        await save(store, held, WORK)
+        garble(log)
+        with monkeypatch.context() as full:
+            full.setattr(shutil, "copyfile", copy)
+            with pytest.raises(StoreUnavailableError, match="the disk is full: free some space"):
+                await save(store, held, numbered(1))
+        assert log.read_bytes().startswith(b"no log"), "it is as they left it"
+        assert not list(path.parent.glob("*.part"))
+
+        delete_log(path)
+        await save(store, held, numbered(2))
+
+    assert await kept(path) == held.snapshot()
+
+
+async def test_files_that_were_written_into_and_deleted_are_written_anew(path: Path, held: Held) -> None:
+    async with open_sqlite_store(path) as store:
+        await attach(store, held)
+        await save(store, held, WORK)
+        copy_a_backup_over_it(path)
+        with pytest.raises(StoreUnavailableError, match="replaced"):
+            await store.tidy()
+        delete_log(path)
+        await save(store, held, numbered(1))
+
+    assert await kept(path) == held.snapshot()
+
+
+async def test_what_another_program_commits_by_the_rules_of_sqlite_is_no_damage(path: Path, held: Held) -> None:
+    async with open_sqlite_store(path) as store:
+        await attach(store, held)
+        await save(store, held, WORK)
+        with closing(sqlite3.connect(path, isolation_level=None)) as theirs:
+            theirs.execute("INSERT INTO meta VALUES ('theirs', '1')")
+            await save(store, held, numbered(1))
+            await store.tidy()
+            await save(store, held, numbered(2))
+        assert store.health().moved_aside == ()
+
+    assert ids(await kept(path)) == {WORK.session_id, "wr_1", "wr_2"}
+
+
+async def test_a_file_that_grows_by_its_own_log_is_no_stranger_s(path: Path, held: Held) -> None:
+    class MovesOften(sqlite3.Connection):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            self.execute("PRAGMA wal_autocheckpoint = 12")
+
+    async with open_sqlite_store(path, factory=MovesOften) as store:
+        await attach(store, held)
+        for number in range(40):
+            await save(store, held, numbered(number))
+        assert store.health().moved_aside == ()
+        assert path.stat().st_size > 4096, "the log was moved into it"
+
+    assert await kept(path) == held.snapshot()
+
+
+async def test_a_connection_that_cannot_say_who_wrote_counts_as_damage(path: Path, held: Held) -> None:
+    def fail(sql: str) -> sqlite3.Error | None:
+        return failure(sqlite3.SQLITE_IOERR) if "data_version" in sql else None
+
+    async with open_sqlite_store(path, factory=failing(fail)) as store:
+        await attach(store, held)
+        copy_a_backup_over_it(path)
+        await save(store, held, WORK)
+        assert len(store.health().moved_aside) == 1
+
+    assert await kept(path) == held.snapshot()
 
 
 @pytest.mark.parametrize("lose", LOSSES)

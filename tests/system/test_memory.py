@@ -22,6 +22,7 @@ from workroot.core.sessions import Alias, Owner, PinnedSign, SessionContext, Ses
 from workroot.core.signs import Hint, Signs, Source
 from workroot.followed_places import MOST_HELD
 from workroot.session_context import SessionContextManager
+from workroot.session_rules import SessionRules
 from workroot.storage.memory import MemoryStore
 from workroot.storage.sqlite import open_sqlite_store
 
@@ -126,7 +127,7 @@ def changes_of(number: int) -> list[Change]:
 
 @pytest.mark.usefixtures("traced")
 async def test_a_session_that_was_opened_takes_at_most_a_kibibyte(count: int) -> None:
-    async with SessionContextManager(KeepsNothing(), OwnProjects(), max_projects=1) as manager:
+    async with SessionContextManager(KeepsNothing(), OwnProjects(), rules=SessionRules(max_projects=1)) as manager:
 
         async def open_session(number: int) -> None:
             root = root_of(number)
@@ -167,7 +168,9 @@ async def test_a_session_that_was_loaded_takes_at_most_a_kibibyte(tmp_path: Path
 
 async def test_memory_stays_as_it_is_however_many_calls_there_are(is_full: bool) -> None:
     rounds = 10_000 if is_full else 1_000
-    async with SessionContextManager(MemoryStore(), OwnProjects(), write_behind_seconds=0.01) as manager:
+    async with SessionContextManager(
+        MemoryStore(), OwnProjects(), rules=SessionRules(write_behind_seconds=0.01)
+    ) as manager:
 
         async def call_a_hundred_times(turn: int) -> None:
             for number in range(10):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -17,7 +18,7 @@ import pytest
 
 from workroot.errors import StoreInUseError, StoreTooNewError, StoreUnavailableError
 from workroot.project_finder import mounts
-from workroot.storage import opening, spoilt
+from workroot.storage import opening, owned_file, spoilt
 from workroot.storage.database_file import Fate, FileGuard, lock_database
 from workroot.storage.loading import read_state
 from workroot.storage.moved_aside import move_aside
@@ -426,6 +427,179 @@ def test_a_disk_that_fails_is_no_reason_to_move_anything(path: Path) -> None:
         open_or_begin_anew(str(path), migrations=MIGRATIONS, factory=Connection, check=read_state)
 
     assert [each.name for each in path.parent.iterdir()] == ["state.db"]
+
+
+def test_a_disk_that_fails_for_a_moment_is_no_reason_to_move_anything(
+    path: Path, monkeypatch: pytest.MonkeyPatch, connections: list[sqlite3.Connection]
+) -> None:
+    make(path)
+    looks = iter([failure(sqlite3.SQLITE_CORRUPT)])
+
+    def look(connection: sqlite3.Connection) -> None:
+        for error in looks:
+            raise error
+
+    monkeypatch.setattr(opening, "check_content", look)
+    connection, aside = anew(path)
+    connections.append(connection)
+
+    assert aside is None
+
+
+def test_a_disk_that_fails_at_the_second_look_is_no_reason_either(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(path)
+    looks = iter([failure(sqlite3.SQLITE_CORRUPT), failure(sqlite3.SQLITE_IOERR)])
+
+    def look(connection: sqlite3.Connection) -> None:
+        raise next(looks)
+
+    monkeypatch.setattr(opening, "check_content", look)
+    with pytest.raises(sqlite3.OperationalError):
+        anew(path)
+
+    assert [each.name for each in path.parent.iterdir() if "damaged" in each.name] == []
+
+
+def test_a_disk_that_cannot_be_read_is_no_reason_although_sqlite_says_damaged(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(path)
+    pread = os.pread
+
+    def fail(descriptor: int, count: int, at: int) -> bytes:
+        if count > 100:
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(descriptor, count, at)
+
+    def look(connection: sqlite3.Connection) -> None:
+        raise failure(sqlite3.SQLITE_CORRUPT)
+
+    monkeypatch.setattr(opening, "check_content", look)
+    monkeypatch.setattr(os, "pread", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        anew(path)
+
+    assert [each.name for each in path.parent.iterdir() if "damaged" in each.name] == []
+
+
+def test_a_load_that_cannot_be_understood_for_a_moment_is_repeated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = OwnedFile(str(path), migrations=MIGRATIONS, factory=sqlite3.Connection)
+    reads = iter([failure(sqlite3.SQLITE_CORRUPT)])
+
+    def read(connection: sqlite3.Connection) -> object:
+        for error in reads:
+            raise error
+        return read_state(connection)
+
+    monkeypatch.setattr(owned_file, "read_state", read)
+    file.open()
+    try:
+        assert file.load().sessions == ()
+        assert file.moved_aside == ()
+    finally:
+        file.close()
+
+
+@pytest.mark.parametrize("second", [sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL])
+def test_a_load_that_fails_otherwise_the_second_time_moves_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, second: int
+) -> None:
+    file = OwnedFile(str(path), migrations=MIGRATIONS, factory=sqlite3.Connection)
+    reads = iter([failure(sqlite3.SQLITE_CORRUPT), failure(second)])
+
+    def read(connection: sqlite3.Connection) -> object:
+        raise next(reads)
+
+    monkeypatch.setattr(owned_file, "read_state", read)
+    file.open()
+    try:
+        with pytest.raises(sqlite3.OperationalError):
+            file.load()
+        assert file.moved_aside == ()
+    finally:
+        file.close()
+
+
+class _Saying(sqlite3.Connection):
+    """Says something else of its pages than SQLite does."""
+
+    said: object = "ok"
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:
+        if "integrity_check" not in sql:
+            return super().execute(sql, parameters)
+        if isinstance(self.said, Exception):
+            raise self.said
+        return super().execute("SELECT ?", (self.said,))
+
+
+@pytest.mark.parametrize(
+    ("said", "is_spoilt_then"),
+    [
+        ("Page 7: unable to get the page. error code=8458", False),
+        ("Page 7: unable to get the page. error code=11", True),
+        ("row 307 missing from index aliases_by_session", True),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), True),
+        (sqlite3.OperationalError("Could not decode to UTF-8"), True),
+        (failure(sqlite3.SQLITE_IOERR), False),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_read_is_told_from_what_is_damaged(said: object, is_spoilt_then: bool) -> None:
+    connection = sqlite3.connect(":memory:", factory=_Saying)
+    connection.said = said
+    with closing(connection), pytest.raises(sqlite3.Error) as failed:
+        spoilt.check_content(connection)
+
+    assert is_spoilt(failed.value) is is_spoilt_then
+
+
+def test_a_schema_that_is_no_text_is_damage(path: Path, connections: list[sqlite3.Connection]) -> None:
+    make(path)
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE sessions", b"CREATE T\xffBLE sessions"))
+
+    connection, aside = anew(path)
+    connections.append(connection)
+
+    assert aside is not None
+
+
+def test_an_index_that_does_not_agree_with_its_table_is_damage(
+    path: Path, connections: list[sqlite3.Connection]
+) -> None:
+    make(path)
+    fill(path, "a", 3)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO aliases SELECT sandbox, principal, session_id, session_id FROM sessions")
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute(
+            "UPDATE sqlite_schema SET sql = replace(sql, '(sandbox, session_id)', '(session_id, sandbox)') "
+            "WHERE name = 'aliases_by_session'"
+        )
+
+    connection, aside = anew(path)
+    connections.append(connection)
+
+    assert aside is not None
+    assert (len(read_state(connection).sessions), len(read_state(connection).aliases)) == (3, 3)
+
+
+def test_a_damaged_database_is_kept_to_the_byte_with_its_log(path: Path, connections: list[sqlite3.Connection]) -> None:
+    make(path)
+    fill(path, "a")
+    checkpoint(path)
+    spoil_table(path, "connections")
+    fill(path, "b", 1)
+    before = [Path(f"{path}{end}").read_bytes() for end in ("", "-wal")]
+
+    connection, aside = anew(path)
+    connections.append(connection)
+
+    assert [Path(f"{aside}{end}").read_bytes() for end in ("", "-wal")] == before
+
+
+def test_a_log_that_may_not_be_looked_at_is_no_damage(path: Path) -> None:
+    assert spoilt.is_log_usable(str(path))
 
 
 def test_a_log_in_which_nothing_was_kept_yet_is_none_of_a_spoilt_database(path: Path) -> None:

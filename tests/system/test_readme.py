@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -52,6 +53,7 @@ from workroot.core.signs import ConnectorFacts, Source, connector_hints
 from workroot.errors import SettingsError
 from workroot.logs import FILE_BYTES, FILE_COUNT
 from workroot.settings import Settings, load_settings
+from workroot.storage.sqlite import open_sqlite_store
 from workroot.transports.http_port import DEFAULT_PORT
 
 ERAS = [MODERN, HANDSHAKE]
@@ -108,6 +110,12 @@ def test_the_parts_of_the_architecture_are_there() -> None:
     assert [one for one in links("docs/architecture.md") if not (ROOT / "docs" / one).is_file()] == []
 
 
+def test_the_architecture_says_how_many_may_wait_for_the_store() -> None:
+    most = inspect.signature(open_sqlite_store).parameters["waiting_callers"].default
+
+    assert f"When {most:,} callers wait" in " ".join((ROOT / "docs/architecture.md").read_text("utf-8").split())
+
+
 def test_the_changelog_counts_the_clients_that_are_known() -> None:
     assert f"{len(client_profiles())} clients" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
@@ -143,7 +151,7 @@ def test_the_two_commands_are_there(block: Block) -> None:
     for command in commands:
         assert os.access(ROOT / command, os.X_OK)
         assert "/_environment.sh" in (ROOT / command).read_text()
-    assert "-m venv .venv" in (ROOT / "scripts/_environment.sh").read_text()
+    assert "\nmake_environment .venv --editable . --group dev\n" in (ROOT / "scripts/_environment.sh").read_text()
     checks = (ROOT / "scripts/test").read_text()
     for tool in ("ruff format --check", "ruff check", "mypy", "lint-imports", "pytest", "coverage report"):
         assert tool in checks

@@ -179,9 +179,33 @@ SHOWN_BY = {
         "system/test_power_loss.py::test_the_log_is_synced_between_every_request_and_its_answer",
         "system/test_sqlite_store.py::test_the_settings_that_keep_data_safe_are_in_force",
     ),
+    "A change that a full or failing disk": (
+        "system/test_disk_faults.py::test_whichever_call_fails_nothing_acknowledged_is_lost_and_the_daemon_heals",
+        "system/test_disk_faults.py::"
+        "test_a_disk_that_fills_under_the_daemon_loses_nothing_and_needs_no_restart_when_it_has_room_again",
+        "system/test_disk_faults.py::"
+        "test_a_daemon_that_starts_on_a_full_disk_serves_what_it_reads_and_keeps_the_rest_when_there_is_room",
+        "system/test_store_faults.py::test_whichever_call_fails_the_answers_are_true_and_it_heals",
+    ),
     "A database that was deleted": (
+        "system/test_lost_files.py::test_a_lost_file_is_written_anew_before_the_next_answer",
+        "system/test_lost_files.py::test_what_lay_in_the_place_of_the_database_is_kept_and_named",
         "system/test_sqlite_store.py::test_nothing_is_acknowledged_once_the_file_is_no_longer_there",
-        "system/test_sqlite_store.py::test_a_full_disk_is_said_and_the_store_goes_on_when_there_is_room",
+        "system/test_disk_faults.py::"
+        "test_a_database_that_is_spoilt_between_two_daemons_is_kept_aside_and_a_new_one_serves",
+    ),
+    "A clock that is set": (
+        "system/test_clocks.py::test_a_step_while_it_runs_ends_nothing_in_use",
+        "system/test_clocks.py::test_a_step_between_two_daemons_ends_nothing_in_use",
+        "system/test_clocks.py::test_a_machine_that_sleeps_ends_nothing_in_use",
+        "system/test_clocks.py::test_a_machine_that_was_off_ends_nothing_in_use",
+        "unit/test_sweeps.py::test_very_many_are_looked_at_twice",
+    ),
+    "An archive that is cut short": (
+        "system/test_archive.py::test_an_archive_that_is_cut_short_changes_nothing",
+        "system/test_archive.py::test_a_second_import_changes_nothing_and_what_is_here_stays",
+        "unit/test_archive_document.py::test_a_wrong_field_is_named_with_its_line",
+        "unit/test_archive_document.py::test_an_archive_holds_records_of_these_kinds_and_no_others",
     ),
     "A database of a newer workroot": (
         "system/test_sqlite_store.py::test_a_newer_database_is_left_as_it_was_to_the_byte",

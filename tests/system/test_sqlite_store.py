@@ -21,6 +21,7 @@ import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.text import TextReceiveStream
 from failing_connections import failing
+from stored_sessions import ADA, WORK, numbered
 
 from workroot.core.changes import (
     AliasBound,
@@ -36,7 +37,6 @@ from workroot.core.sessions import (
     Alias,
     EndedSession,
     Ending,
-    Owner,
     PinnedSign,
     SessionContext,
     SessionId,
@@ -49,24 +49,10 @@ from workroot.storage.sqlite import SqliteStore, open_sqlite_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ADA = Owner("uid:1000")
-WORK = SessionContext(
-    session_id=SessionId("wr_ada"),
-    owner=ADA,
-    working_directory=Directory("/home/ada/app"),
-    given_directory="/home/ada/app",
-    set_at=1.0,
-    last_used=1.0,
-)
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "state.db"
-
-
-def numbered(number: int) -> SessionContext:
-    return replace(WORK, session_id=SessionId(f"wr_{number}"))
 
 
 async def kept_ids(path: Path) -> set[str]:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from failing_connections import Fault, Held, failing, failure
+from stored_sessions import ADA, WORK, numbered
 
 from workroot.core.changes import AliasBound, SessionEnded, SessionSaved, StoredState
 from workroot.core.projects import Directory
-from workroot.core.sessions import Alias, EndedSession, Ending, Owner, SessionContext, SessionId
+from workroot.core.sessions import Alias, EndedSession, Ending, SessionId
 from workroot.errors import StoreError, StoreTooNewError, StoreUnavailableError
 from workroot.storage import memory_only
 from workroot.storage.database_file import lock_database
@@ -26,20 +27,6 @@ from workroot.storage.sqlite import open_sqlite_store
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-ADA = Owner("uid:1000")
-WORK = SessionContext(
-    session_id=SessionId("wr_ada"),
-    owner=ADA,
-    working_directory=Directory("/home/ada/app"),
-    given_directory="/home/ada/app",
-    set_at=1.0,
-    last_used=1.0,
-)
-
-
-def numbered(number: int) -> SessionContext:
-    return replace(WORK, session_id=SessionId(f"wr_{number}"))
 
 
 def ids(state: StoredState) -> set[str]:

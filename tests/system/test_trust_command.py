@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from trees import git
 
 import workroot
 from workroot.core.trust import Verdict
@@ -162,18 +163,6 @@ class Terminal:
 @pytest.fixture
 def user(tmp_path: Path) -> User:
     return User(tmp_path)
-
-
-def git(directory: Path, *arguments: str) -> None:
-    options = [word for setting in ("user.name=Ada", "user.email=ada@example.org") for word in ("-c", setting)]
-    environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
-    subprocess.run(
-        ["git", "-C", str(directory), *options, *arguments],
-        check=True,
-        capture_output=True,
-        env=environment,
-        timeout=60,
-    )
 
 
 def make_repository(root: Path) -> None:

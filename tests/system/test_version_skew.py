@@ -18,6 +18,7 @@ from installations import Installation, answered, daemons_of
 from real_daemon import Home, Process, open_home
 
 from workroot.connector import EXIT_NOT_STARTED
+from workroot.storage.schema import MIGRATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -318,8 +319,8 @@ def test_a_newer_schema_is_refused_untouched_and_left_by_the_printed_way(
     other = pristine.copy(tmp_path / "other", NEW)
     other.patch(
         "storage/schema.py",
-        r"^(MIGRATIONS: .* = \()(.*)(\))$",
-        "MIGRATIONS: Sequence[Migration] = (_create, _keep_project_ids, _keep_connections, lambda c: None)",
+        r'^"""The step at index n',
+        'MIGRATIONS = (*MIGRATIONS, lambda c: None)\n"""The step at index n',
     )
     one = home.repository("one")
     with here.open_client(home, one) as client:
@@ -331,7 +332,8 @@ def test_a_newer_schema_is_refused_untouched_and_left_by_the_printed_way(
         refused = here.run(home, "upgrade", "--json")
         assert refused.returncode == 1
         assert answered(refused)["error"]["code"] == "store_too_new"
-        assert "has schema version 4, this workroot reads up to 3" in refused.stderr
+        newest = len(MIGRATIONS)
+        assert f"has schema version {newest + 1}, this workroot reads up to {newest}" in refused.stderr
         assert home.ask("status")["pid"] == pid
         assert len(backups(home)) == 1
 

@@ -11,6 +11,7 @@ import pytest
 from fuse_mounts import mounted
 from watching_driver import NEVER, open_watcher
 
+from fakes import ClockAhead
 from workroot.project_finder.file_pool import FilePool
 from workroot.project_finder.mounts import Mount, Mounts
 from workroot.watching import Watcher
@@ -46,21 +47,13 @@ class Disk:
         return directory
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.monotonic() + self.ahead
+@pytest.fixture
+def clock() -> ClockAhead:
+    return ClockAhead()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def asker(clock: Clock) -> Asker:
+def asker(clock: ClockAhead) -> Asker:
     return Asker(Table("/far"), FilePool(answer_seconds=ANSWER_SECONDS, breaker_seconds=60, clock=clock))
 
 
@@ -91,7 +84,7 @@ async def test_who_does_not_answer_is_left_out_with_what_is_below_and_the_others
     assert "/b/below" not in disk.asked
 
 
-async def test_who_did_not_answer_is_left_alone_for_a_minute(asker: Asker, disk: Disk, clock: Clock) -> None:
+async def test_who_did_not_answer_is_left_alone_for_a_minute(asker: Asker, disk: Disk, clock: ClockAhead) -> None:
     with anyio.fail_after(5):
         await asker.ask(disk, ["/a", "/b", "/b/below", "/c"])
         disk.asked.clear()

@@ -17,6 +17,7 @@ from workroot.observation.metrics import Metrics
 from workroot.observation.status import DaemonStatus
 from workroot.peer import Peer
 from workroot.session_context import SessionContextManager
+from workroot.session_rules import SessionRules
 from workroot.storage.health import StoreHealth
 from workroot.storage.memory import MemoryStore
 from workroot.watching.health import WatchHealth
@@ -56,8 +57,7 @@ class World:
             MemoryStore(),
             FakePlaces({"/a": place("/a", project="a")}),
             clock=self.clock,
-            idle_seconds=DAY,
-            sweep_seconds=100 * DAY,
+            rules=SessionRules(idle_seconds=DAY, sweep_seconds=100 * DAY),
         )
         self.status = DaemonStatus(
             facts={"boot": "b00t", "http": None},

@@ -37,6 +37,7 @@ SESSION = SessionContext(
     last_used=2_000.25,
     revision=7,
 )
+ARCHIVED = ("session", "ended", "alias", "connection", "ended_alias", "project", "project_id")
 STATE = StoredState(
     namespace=NAMESPACE,
     sessions=(SESSION, replace(SESSION, session_id=SessionId("bare"), owner=BOT, project_id=None, project_name=None)),
@@ -111,6 +112,14 @@ def test_what_is_written_is_read_again() -> None:
     assert found == STATE
 
 
+def test_an_archive_holds_records_of_these_kinds_and_no_others() -> None:
+    """So nothing that grants anything is in it: neither trust nor tokens, nor a key."""
+    assert {json.loads(line)["kind"] for line in written()} == set(ARCHIVED) | {"workroot-archive", "end"}
+    for kind in ("trust", "token", "key", "settings"):
+        with pytest.raises(ValueError, match="does not match any of the expected tags"):
+            decode(json.dumps({"kind": kind}))
+
+
 def test_an_empty_state_is_an_archive_too() -> None:
     lines = written(StoredState(namespace=NAMESPACE))
 
@@ -176,8 +185,12 @@ def test_a_line_without_an_end_is_not_read_for_ever() -> None:
         ({"project_id": "tea"}, "project_id: "),
         ({"revision": 0}, "revision: "),
         ({"revision": 1.5}, "revision: "),
+        ({"revision": "7"}, "revision: "),
         ({"last_used": -1}, "last_used: "),
+        ({"last_used": "2000"}, "last_used: "),
+        ({"last_used": True}, "last_used: "),
         ({"last_used": 1e300}, "last_used: "),
+        ({"set_at": 2.6e11}, "set_at: "),  # no date has that year
         ({"principal": ""}, "principal: "),
         ({"colour": "red"}, "colour: Extra inputs"),
         ({"signs": [["one"]]}, "signs.0.1: Field required"),
@@ -189,6 +202,28 @@ def test_a_wrong_field_is_named_with_its_line(fields: dict[str, object], problem
 
     with pytest.raises(ArchiveError, match=f"a.jsonl, line 2: {problem}"):
         check_archive(file_of(lines), "a.jsonl")
+
+
+@pytest.mark.parametrize("version", [0, "1", True, None, 1.5])
+def test_a_version_that_is_none_is_refused(version: object) -> None:
+    with pytest.raises(ArchiveError, match="line 1: version: "):
+        check_archive(file_of([changed(written()[0], version=version)]), "a")
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"log_level": "loud"}, "log_level: "),
+        ({"subscriptions": [f"workroot://sessions/{number}" for number in range(257)]}, "subscriptions: "),
+    ],
+)
+def test_a_conversation_that_no_daemon_would_keep_is_refused(fields: dict[str, object], problem: str) -> None:
+    lines = written()
+    number = next(index for index, line in enumerate(lines) if '"connection"' in line)
+    lines[number] = changed(lines[number], **fields)
+
+    with pytest.raises(ArchiveError, match=f"line {number + 1}: {problem}"):
+        check_archive(file_of(lines), "a")
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "1e999"])

@@ -385,6 +385,17 @@ async def test_sessions_as_json_are_what_the_daemon_said(state: Path) -> None:
     assert json.loads(result.stdout) == {"sessions": [SESSION]}
 
 
+async def test_sessions_are_asked_for_until_there_are_no_more(state: Path) -> None:
+    another = {**SESSION, "working_directory": "/another"}
+    answers: dict[str, Answer] = {"sessions": {"sessions": [SESSION], "cursor": "more"}}
+    fake = FakeDaemon(state, answers, after={"sessions": lambda: answers.update(sessions={"sessions": [another]})})
+    async with fake.running():
+        result = await fake.run("sessions", "--json")
+
+    assert json.loads(result.stdout) == {"sessions": [SESSION, another]}
+    assert [each["arguments"] for each in fake.asked] == [{}, {"cursor": "more"}]
+
+
 async def test_the_last_used_session_comes_first(state: Path) -> None:
     older = {**SESSION, "working_directory": "/older", "last_used": 5.0}
     async with daemon(state, sessions={"sessions": [older, SESSION]}, projects={}).running() as fake:

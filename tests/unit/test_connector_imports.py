@@ -59,6 +59,12 @@ def test_a_connector_imports_only_what_starts_at_once() -> None:
         "workroot.connector.readiness",
         "workroot.connector.relay",
         "workroot.errors",
+        "workroot.errors.daemon",
+        "workroot.errors.projects",
+        "workroot.errors.sessions",
+        "workroot.errors.store",
+        "workroot.errors.tree",
+        "workroot.errors.user",
         "workroot.rendezvous",
     }
 

@@ -213,9 +213,9 @@ async def test_what_is_found_in_a_file_is_held_beside_what_was_held(
         ),
     )
     connection = KeptConnection(
-        owner=EVE, alias=EDITOR, subscriptions=frozenset({"x"}), is_resumable=True, last_used=clock.wall()
+        owner=EVE, alias=EDITOR, subscriptions=frozenset({"x"}), is_resumable=True, last_used=5.0, seen=89_000.0
     )
-    ended = EndedAlias(EVE, BROWSER, 5.0)
+    ended = EndedAlias(EVE, BROWSER, 5.0, 90_000.0)
 
     ledger.adopt(
         StoredState(
@@ -238,8 +238,9 @@ async def test_what_is_found_in_a_file_is_held_beside_what_was_held(
     assert AliasBound(ADA, BROWSER, theirs.session_id) in after.aliases
     assert seen in after.projects
     assert known_id("/work/found") in after.project_ids
-    assert connection in after.connections
-    assert ended in after.ended_aliases
+    now = ledger.idle.now()  # a day after what the file says that its daemon ended at
+    assert replace(connection, seen=now - DAY - 1_000) in after.connections
+    assert replace(ended, seen=now - DAY) in after.ended_aliases
     for name in ("aliases", "projects", "project_ids", "connections", "ended_aliases"):
         assert before[name] < rows(after)[name]
     assert ledger.sessions.get(ADA, ONE) in after.sessions

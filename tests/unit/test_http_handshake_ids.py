@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,7 +53,7 @@ def test_an_id_holds_what_initialize_settled(said: ClientFacts) -> None:
 
     read = ids().read(ADA, issued.text)
 
-    assert read == issued
+    assert read == replace(issued, is_from_now=False)
     assert read.facts == said
     assert ClientFacts.of(read.facts.params()) == said
     assert abs(read.issued_at - NOW) < 0.002
@@ -66,6 +67,16 @@ def test_the_version_is_the_one_that_was_agreed_on(wanted: str) -> None:
     agreed = wanted if wanted in HANDSHAKE_PROTOCOL_VERSIONS else LATEST_HANDSHAKE_VERSION
 
     assert facts(protocol=wanted).protocol_version == agreed
+
+
+def test_an_id_tells_whether_this_daemon_or_an_earlier_one_issued_it() -> None:
+    earlier, here = ids(), ids()
+
+    of_before, of_now = earlier.issue(ADA, FULL), here.issue(ADA, FULL)
+
+    assert of_now.is_from_now
+    assert here.read(ADA, of_now.text) == of_now
+    assert here.read(ADA, of_before.text) == replace(of_before, is_from_now=False)
 
 
 def test_no_two_ids_are_alike() -> None:

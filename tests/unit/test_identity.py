@@ -208,6 +208,7 @@ def test_tokens_made_at_once_are_all_kept(path: Path) -> None:
 )
 def test_a_broken_file_is_an_error_that_names_it(path: Path, content: bytes) -> None:
     path.parent.mkdir()
+    path.touch(0o600)
     path.write_bytes(content)
     tokens = TokenFile(path)
 
@@ -233,12 +234,12 @@ def test_one_name_twice_in_the_file_is_an_error(tokens: TokenFile, path: Path) -
         tokens.list()
 
 
-@pytest.mark.parametrize("mode", [0o620, 0o602])
-def test_a_file_that_others_can_write_lets_nobody_in(tokens: TokenFile, path: Path, mode: int) -> None:
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o640, 0o604])
+def test_a_file_that_is_not_its_user_s_alone_lets_nobody_in(tokens: TokenFile, path: Path, mode: int) -> None:
     token = tokens.create("one")
     path.chmod(mode)
 
-    with pytest.raises(TokenError, match="nobody else can write"):
+    with pytest.raises(TokenError, match="nobody else can read or write"):
         tokens.owner_of(token)
 
 
@@ -246,12 +247,12 @@ def test_a_link_or_a_pipe_in_the_files_place_is_an_error(tokens: TokenFile, path
     token = tokens.create("one")
     path.rename(path.with_name("elsewhere"))
     path.symlink_to("elsewhere")
-    with pytest.raises(TokenError, match="cannot be read"):
+    with pytest.raises(TokenError, match="must be a plain file"):
         tokens.owner_of(token)
 
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(TokenError, match="must be a file"):
+    with pytest.raises(TokenError, match="must be a plain file"):
         tokens.owner_of(token)
 
 

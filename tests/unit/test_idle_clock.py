@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fakes import DAY, HOUR, ManualClock
 from workroot.core.changes import IdleMark, StoredState
+from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.projects import Directory
-from workroot.core.sessions import Owner, SessionContext, SessionId, SessionKey
+from workroot.core.sessions import Alias, Owner, SessionContext, SessionId, SessionKey
 from workroot.idle_clock import IdleClock
 
+ADA = Owner("uid:1000")
 ONE, TWO = SessionKey("default", SessionId("one")), SessionKey("default", SessionId("two"))
 
 
@@ -109,6 +113,30 @@ def test_it_is_never_before_what_was_seen_since_the_mark(clock: ManualClock, mar
 
     assert idle.load(state)[ONE] == 11 * DAY
     assert idle.now() == 11 * DAY
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        StoredState(
+            namespace="n",
+            connections=(
+                KeptConnection(owner=ADA, alias=Alias("old"), last_used=1.0),
+                KeptConnection(owner=ADA, alias=Alias("new"), last_used=1.0, seen=11 * DAY),
+            ),
+        ),
+        StoredState(namespace="n", ended_aliases=(EndedAlias(ADA, Alias("over"), 1.0, 11 * DAY),)),
+    ],
+    ids=["kept", "ended"],
+)
+def test_it_is_never_before_the_last_use_or_the_end_of_a_conversation(
+    clock: ManualClock, mark: IdleMark, state: StoredState
+) -> None:
+    for each in (state, replace(state, idle_mark=mark)):
+        idle = IdleClock(clock)
+        idle.load(each)
+
+        assert idle.now() == 11 * DAY
 
 
 def test_sessions_keep_when_they_were_seen(clock: ManualClock, mark: IdleMark) -> None:

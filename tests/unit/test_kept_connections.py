@@ -6,7 +6,9 @@ import anyio
 import pytest
 
 from fakes import DAY, HeldStore, ManualClock
-from workroot import kept_connections
+from workroot.core import connection_table, ended_aliases
+from workroot.core.changes import ConnectionSaved, IdleMark, IdleMarked
+from workroot.core.connections import KeptConnection
 from workroot.core.sessions import Alias, Owner
 from workroot.errors import StoreUnavailableError
 from workroot.kept_connections import EXPIRY_SECONDS, MOST_SUBSCRIPTIONS, KeptConnections, keep_nowhere
@@ -105,12 +107,12 @@ async def test_a_conversation_may_subscribe_to_so_much_and_no_more(world: World)
 
 
 @pytest.mark.parametrize(
-    ("limit", "value"), [("_MOST_CONNECTIONS", 2), ("_MOST_SUBSCRIPTIONS_IN_ALL", 2)], ids=["connections", "all"]
+    ("limit", "value"), [("_MOST_CONNECTIONS", 2), ("_MOST_SUBSCRIPTIONS", 2)], ids=["connections", "all"]
 )
 async def test_above_the_limits_the_longest_unused_conversation_gives_way(
     world: World, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    monkeypatch.setattr(kept_connections, limit, value)
+    monkeypatch.setattr(connection_table, limit, value)
     kept = await world.daemon()
     for alias in ("one", "two", "one", "three"):
         await kept.subscribe(ADA, Alias(alias), PROJECTS, is_resumable=True)
@@ -128,12 +130,13 @@ def known(kept: KeptConnections, *aliases: str) -> list[str]:
     return [alias for alias in aliases if kept.get(ADA, Alias(alias))]
 
 
-@pytest.mark.parametrize("limit", ["_MOST_CONNECTIONS", "_MOST_SUBSCRIPTIONS_IN_ALL"])
+@pytest.mark.parametrize("limit", ["_MOST_CONNECTIONS", "_MOST_SUBSCRIPTIONS"])
 async def test_a_conversation_in_use_does_not_give_way_to_one_that_is_not(
     world: World, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(kept_connections, limit, 3)
-    kept, begun_at = await world.daemon(), world.clock.wall()
+    monkeypatch.setattr(connection_table, limit, 3)
+    kept = await world.daemon()
+    begun_at = kept.now()
     await subscribe_each(kept, "used", "left", "left too")
     for _ in range(16 * 60):
         world.clock.advance(60)
@@ -144,11 +147,11 @@ async def test_a_conversation_in_use_does_not_give_way_to_one_that_is_not(
     assert known(kept, "used", "left", "left too", "new", "newer") == ["used", "new", "newer"]
 
 
-@pytest.mark.parametrize("limit", ["_MOST_CONNECTIONS", "_MOST_SUBSCRIPTIONS_IN_ALL"])
+@pytest.mark.parametrize("limit", ["_MOST_CONNECTIONS", "_MOST_SUBSCRIPTIONS"])
 async def test_a_live_conversation_gives_way_only_if_there_is_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(kept_connections, limit, 3)
+    monkeypatch.setattr(connection_table, limit, 3)
     kept = await world.daemon()
     world.live = {Alias("live"), Alias("live too"), Alias("new")}
     await subscribe_each(kept, "live", "live too", "left", "new")
@@ -173,7 +176,7 @@ async def test_a_live_conversation_is_one_that_the_sweeper_knows_a_connection_of
 async def test_a_conversation_that_was_live_at_a_sweep_was_used_then(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_connections, "_MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(connection_table, "_MOST_CONNECTIONS", 2)
     kept = await world.daemon()
     await subscribe_each(kept, "one", "two")
     world.live = {Alias("one")}
@@ -188,7 +191,7 @@ async def test_a_conversation_that_was_live_at_a_sweep_was_used_then(
 async def test_room_for_one_more_is_made_without_looking_at_all_the_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_connections, "_MOST_CONNECTIONS", 100)
+    monkeypatch.setattr(connection_table, "_MOST_CONNECTIONS", 100)
     kept, looked_at = await world.daemon(), []
     names = [str(number) for number in range(100)]
     await subscribe_each(kept, *names)
@@ -205,7 +208,8 @@ async def test_room_for_one_more_is_made_without_looking_at_all_the_others(
 
 
 async def test_an_ended_conversation_stays_ended_and_keeps_nothing(world: World) -> None:
-    kept, now = await world.daemon(), world.clock.wall()
+    kept = await world.daemon()
+    now = kept.now()
     await kept.subscribe(ADA, CONN, PROJECTS, is_resumable=True)
     await kept.end(ADA, CONN)
     await kept.end(ADA, CONN)
@@ -217,7 +221,8 @@ async def test_an_ended_conversation_stays_ended_and_keeps_nothing(world: World)
 
 
 async def test_a_conversation_that_could_not_be_ended_goes_on(world: World) -> None:
-    kept, now = await world.daemon(), world.clock.wall()
+    kept = await world.daemon()
+    now = kept.now()
     world.store.fail(StoreUnavailableError("away"))
 
     with pytest.raises(StoreUnavailableError):
@@ -227,8 +232,9 @@ async def test_a_conversation_that_could_not_be_ended_goes_on(world: World) -> N
 
 
 async def test_of_many_ends_the_first_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_connections, "_MOST_ENDED", 2)
-    kept, now = await world.daemon(), world.clock.wall()
+    monkeypatch.setattr(ended_aliases, "_MOST", 2)
+    kept = await world.daemon()
+    now = kept.now()
     for alias in ("one", "two", "three"):
         await kept.end(ADA, Alias(alias))
         world.clock.advance(1)
@@ -242,7 +248,8 @@ async def test_of_many_ends_the_first_is_forgotten(world: World, monkeypatch: py
 
 
 async def test_an_end_is_forgotten_when_the_conversation_would_be_over_anyway(world: World) -> None:
-    kept, begun_at = await world.daemon(), world.clock.wall()
+    kept = await world.daemon()
+    begun_at = kept.now()
     await kept.end(ADA, CONN)
     world.clock.advance(EXPIRY_SECONDS + 1)
 
@@ -253,7 +260,8 @@ async def test_an_end_is_forgotten_when_the_conversation_would_be_over_anyway(wo
 
 
 async def test_a_conversation_is_over_after_thirty_days_without_use(world: World) -> None:
-    kept, begun_at = await world.daemon(), world.clock.wall()
+    kept = await world.daemon()
+    begun_at = kept.now()
     world.clock.advance(30 * DAY)
     assert not kept.is_over(ADA, CONN, begun_at=begun_at)
 
@@ -263,7 +271,8 @@ async def test_a_conversation_is_over_after_thirty_days_without_use(world: World
 
 
 async def test_a_conversation_in_use_goes_on_for_ever_at_one_commit_a_day(world: World) -> None:
-    kept, begun_at = await world.daemon(), world.clock.wall()
+    kept = await world.daemon()
+    begun_at = kept.now()
     for _ in range(80 * 2):
         world.clock.advance(DAY / 2)
         await kept.note_use(ADA, CONN, begun_at=begun_at)
@@ -274,7 +283,8 @@ async def test_a_conversation_in_use_goes_on_for_ever_at_one_commit_a_day(world:
 
 
 async def test_a_conversation_of_a_day_leaves_nothing(world: World) -> None:
-    kept, begun_at = await world.daemon(), world.clock.wall()
+    kept = await world.daemon()
+    begun_at = kept.now()
     for _ in range(10):
         await kept.note_use(ADA, CONN, begun_at=begun_at)
         world.clock.advance(DAY / 10)
@@ -283,7 +293,8 @@ async def test_a_conversation_of_a_day_leaves_nothing(world: World) -> None:
 
 
 async def test_a_use_that_cannot_be_kept_does_no_harm(world: World) -> None:
-    kept, begun_at = await world.daemon(), world.clock.wall()
+    kept = await world.daemon()
+    begun_at = kept.now()
     world.clock.advance(2 * DAY)
     world.store.fail(StoreUnavailableError("away"))
 
@@ -295,7 +306,8 @@ async def test_a_use_that_cannot_be_kept_does_no_harm(world: World) -> None:
 
 
 async def test_uses_at_once_are_kept_once(world: World) -> None:
-    kept, begun_at = await world.daemon(), world.clock.wall()
+    kept = await world.daemon()
+    begun_at = kept.now()
     world.clock.advance(2 * DAY)
     gate = world.store.hold()
 
@@ -381,14 +393,18 @@ async def test_a_step_of_the_wall_clock_forgets_nothing_that_was_asked_for(world
     assert subscriptions(kept) == {PROJECTS}
 
 
-@pytest.mark.parametrize("wall", [3650 * DAY, -3650 * DAY])
+STEPS = [2 * DAY, 3650 * DAY, -2 * DAY, -3650 * DAY]
+
+
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("is_kept", [False, True])
-async def test_a_step_of_the_wall_clock_ends_no_conversation_in_use(world: World, wall: float, is_kept: bool) -> None:
-    kept, begun_at = await world.daemon(), world.clock.wall()
+async def test_a_step_of_the_wall_clock_ends_no_conversation_in_use(world: World, step: float, is_kept: bool) -> None:
+    kept = await world.daemon()
+    begun_at = kept.now()
     if is_kept:
         await kept.subscribe(ADA, CONN, PROJECTS, is_resumable=True)
     await kept.note_use(ADA, CONN, begun_at=begun_at)
-    world.clock.jump_wall_to(world.clock.wall() + wall)
+    world.clock.jump_wall_to(world.clock.wall() + step)
 
     assert not kept.is_over(ADA, CONN, begun_at=begun_at)
     world.clock.advance(EXPIRY_SECONDS)
@@ -397,30 +413,99 @@ async def test_a_step_of_the_wall_clock_ends_no_conversation_in_use(world: World
     assert kept.is_over(ADA, CONN, begun_at=begun_at)
 
 
-async def test_a_step_of_the_wall_clock_between_two_daemons_leaves_a_day_to_come_back(world: World) -> None:
-    before, begun_at = await world.daemon(), world.clock.wall()
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("is_kept", [False, True])
+async def test_a_step_of_the_wall_clock_between_two_daemons_ends_no_conversation(
+    world: World, step: float, is_kept: bool
+) -> None:
+    before = await world.daemon()
+    begun_at = before.now()
+    if is_kept:
+        await before.subscribe(ADA, CONN, PROJECTS, is_resumable=True)
+    world.clock.jump_wall_to(world.clock.wall() + step)
+
+    after = await world.daemon()
+
+    assert not after.is_over(ADA, CONN, begun_at=begun_at)
+    await after.housekeep()
+    assert subscriptions(after) == ({PROJECTS} if is_kept else set())
+    world.clock.advance(EXPIRY_SECONDS + 1)
+    await after.housekeep()
+    assert after.is_over(ADA, CONN, begun_at=begun_at)
+    assert len(after) == 0
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_step_of_the_wall_clock_brings_no_ended_conversation_back(world: World, step: float) -> None:
+    kept = await world.daemon()
+    begun_at = kept.now()
+    await kept.end(ADA, CONN)
+    world.clock.jump_wall_to(world.clock.wall() + step)
+
+    for daemon in (kept, await world.daemon()):
+        await daemon.housekeep()
+        assert daemon.is_over(ADA, CONN, begun_at=begun_at)
+        assert len(daemon.ended()) == 1
+
+
+async def test_a_conversation_that_was_live_for_a_month_has_a_day_to_come_back_to_another_daemon(world: World) -> None:
+    before = await world.daemon()
     await before.subscribe(ADA, CONN, PROJECTS, is_resumable=True)
-    world.clock.jump_wall_to(world.clock.wall() + 3650 * DAY)
+    await before.end(ADA, OTHER)
+    world.clock.advance(EXPIRY_SECONDS * 2)  # its stream stood all the time, and it called for nothing
+    mark = IdleMark(EXPIRY_SECONDS * 2, world.clock.wall(), world.clock.since_boot())
+    await world.memory.commit([IdleMarked(mark)])
 
     after = await world.daemon()
     world.clock.advance(DAY)
     await after.housekeep()
-    assert not after.is_over(ADA, CONN, begun_at=begun_at)
     assert subscriptions(after) == {PROJECTS}
+    assert after.ended() == ()
 
     world.clock.advance(1)
     await after.housekeep()
     assert after.get(ADA, CONN) is None
 
 
+async def test_what_an_older_schema_kept_is_as_old_as_the_wall_clock_says_and_has_a_day_to_come_back(
+    world: World,
+) -> None:
+    now = world.clock.wall()
+    for alias, last_used in (("ten days", now - 10 * DAY), ("years", now - 3650 * DAY), ("to come", now + DAY)):
+        row = KeptConnection(owner=ADA, alias=Alias(alias), is_resumable=True, last_used=last_used)
+        await world.memory.commit([ConnectionSaved(row)])
+
+    kept = await world.daemon()
+    await kept.housekeep()
+
+    assert [each.alias for each in kept.all()] == ["years", "ten days", "to come"]
+    for days, left in ((1, ["ten days", "to come"]), (19, ["to come"]), (10, [])):
+        world.clock.advance(days * DAY + 1)
+        await kept.housekeep()
+        assert known(kept, "years", "ten days", "to come") == left
+
+
+async def test_rows_of_an_older_schema_come_before_those_that_are_on_the_idle_clock(world: World) -> None:
+    rows = [
+        KeptConnection(owner=ADA, alias=Alias("first"), is_resumable=True, last_used=3.0, seen=0.0),
+        KeptConnection(owner=ADA, alias=Alias("second"), is_resumable=True, last_used=1.0, seen=1.0),
+        KeptConnection(owner=ADA, alias=Alias("old"), is_resumable=True, last_used=2.0),
+    ]
+    await world.memory.commit([ConnectionSaved(row) for row in rows])
+
+    assert [each.alias for each in (await world.daemon()).all()] == ["old", "first", "second"]
+
+
 async def test_of_very_many_conversations_the_uses_of_the_latest_are_known(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_connections, "_MOST_CONNECTIONS", 2)
-    kept, begun_at = await world.daemon(), world.clock.wall()
+    monkeypatch.setattr(connection_table, "_MOST_CONNECTIONS", 2)
+    kept = await world.daemon()
+    begun_at = kept.now()
+    world.clock.advance(20 * DAY)
     for alias in ("one", "two", "one", "three"):
-        await kept.note_use(ADA, Alias(alias), begun_at=begun_at)
-    world.clock.jump_wall_to(world.clock.wall() + 3650 * DAY)
+        await kept.note_use(ADA, Alias(alias), begun_at=kept.now())
+    world.clock.advance(11 * DAY)
 
     is_over = [kept.is_over(ADA, Alias(alias), begun_at=begun_at) for alias in ("one", "two", "three")]
     assert is_over == [False, True, False]
@@ -432,4 +517,4 @@ async def test_without_a_store_it_is_kept_for_as_long_as_the_object() -> None:
     assert subscriptions(kept) == {PROJECTS}
 
     await kept.end(ADA, CONN)
-    assert kept.is_over(ADA, CONN, begun_at=ManualClock().wall())
+    assert kept.is_over(ADA, CONN, begun_at=kept.now())

@@ -99,7 +99,7 @@ def test_no_change_walks_through_a_table(connection: Explaining, change: Change)
     ("sql", "index"),
     [
         ("DELETE FROM ended_sessions WHERE seen < 1", "ended_sessions_by_seen"),
-        ("DELETE FROM ended_aliases WHERE ended_at < 1", "ended_aliases_by_time"),
+        ("DELETE FROM ended_aliases WHERE seen < 1", "ended_aliases_by_seen"),
         ("DELETE FROM aliases WHERE sandbox = '' AND session_id = ''", "aliases_by_session"),  # the foreign key's
     ],
 )

@@ -42,6 +42,19 @@ def test_the_first_step_makes_every_table_and_marks_the_database_as_ours(connect
     assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
 
 
+@pytest.mark.parametrize("application", [1, APPLICATION_ID - 1, APPLICATION_ID + 1, 0x7FFFFFFF, -1])
+@pytest.mark.parametrize("content", ["CREATE TABLE theirs (a)", "PRAGMA user_version = 1"], ids=["table", "version"])
+def test_a_database_with_any_other_application_s_id_is_not_ours(
+    connection: sqlite3.Connection, application: int, content: str
+) -> None:
+    connection.execute(f"PRAGMA application_id = {application}")
+    assert version_of(connection, "theirs.db", supported=99) == 0, "there is nothing in it"
+    connection.execute(content)
+
+    with pytest.raises(StoreUnavailableError, match=r"theirs\.db is not a database of workroot"):
+        version_of(connection, "theirs.db", supported=99)
+
+
 def test_the_second_step_makes_room_for_names_and_ids_of_projects(connection: sqlite3.Connection) -> None:
     migrate(connection, 0, MIGRATIONS[:2])
 
@@ -78,6 +91,21 @@ def test_the_fourth_step_places_what_ended_on_the_idle_clock(connection: sqlite3
     assert seen["yesterday"] == pytest.approx(-86_400, abs=60)
     assert seen["in ten years"] == 0.0
     assert connection.execute("SELECT seen FROM sessions").fetchall() == [(None,)]
+
+
+def test_the_fourth_step_places_conversations_on_the_idle_clock_too(connection: sqlite3.Connection) -> None:
+    migrate(connection, 0, MIGRATIONS[:3])
+    now = time.time()
+    for name, at in [("yesterday", now - 86_400), ("in ten years", now + 3e8)]:
+        connection.execute("INSERT INTO ended_aliases VALUES ('default', 'uid:1', ?, ?)", (name, at))
+    connection.execute("INSERT INTO connections VALUES ('default', 'uid:1', 'here', '[]', NULL, 1, 1.0)")
+
+    migrate(connection, 3, MIGRATIONS[:4])
+
+    seen = dict(connection.execute("SELECT alias, seen FROM ended_aliases"))
+    assert seen["yesterday"] == pytest.approx(-86_400, abs=60)
+    assert seen["in ten years"] == 0.0
+    assert connection.execute("SELECT seen FROM connections").fetchall() == [(None,)]
 
 
 def test_a_later_step_keeps_what_is_there(connection: sqlite3.Connection) -> None:

@@ -46,6 +46,7 @@ from workroot.errors import (
 from workroot.events import Event, ProjectsChanged, SessionMoved
 from workroot.events import SessionEnded as SessionEndedEvent
 from workroot.session_context import LOCAL_OWNER, SessionContextManager
+from workroot.session_rules import SessionRules
 from workroot.storage.memory import MemoryStore
 
 ADA, EVE, ADA_ELSEWHERE = Owner("uid:1000"), Owner("uid:1001"), Owner("uid:1000", "other")
@@ -110,9 +111,9 @@ def make_world(*, sweep_seconds: float = HOUR, idle_seconds: float = DAY, write_
         places,
         clock=clock,
         home="/home/ada",
-        sweep_seconds=sweep_seconds,
-        idle_seconds=idle_seconds,
-        write_behind_seconds=write_behind_seconds,
+        rules=SessionRules(
+            sweep_seconds=sweep_seconds, idle_seconds=idle_seconds, write_behind_seconds=write_behind_seconds
+        ),
     )
     return World(clock, places, store, manager)
 

@@ -191,6 +191,21 @@ def test_an_alias_stands_for_a_session_of_its_owner() -> None:
     assert table.aliases_of(session(B).key) == ()
 
 
+def test_an_alias_never_stands_for_a_session_of_somebody_else_s() -> None:
+    state = StoredState(
+        namespace="",
+        sessions=(session(A),),
+        aliases=(AliasBound(EVE, Alias("one"), A), AliasBound(EVE, Alias("two"), B)),
+    )
+    table = SessionTable()
+
+    table.load(state, seen={session(A).key: 1.0})
+
+    assert table.of_alias(EVE, Alias("one")) is None
+    assert table.of_alias(EVE, Alias("two")) is None
+    assert table.aliases_of(session(A).key) == ()
+
+
 def test_an_alias_bound_again_stands_for_the_newer_session() -> None:
     table = table_of(
         SessionSaved(session(A)),
@@ -305,6 +320,15 @@ def test_idle_are_those_not_seen_for_longer_longest_first() -> None:
     assert idle_ids(table, before=12.0) == [B]
     assert idle_ids(table, before=14.0) == [B, C, A]
     assert [each.session_id for each in table.all()] == [B, C, A]
+
+
+@pytest.mark.parametrize("before", [5.0, 10.0, 10.5, 11.0, 12.0, 13.0, float("inf")])
+def test_as_many_are_idle_as_are_found_one_by_one(before: float) -> None:
+    table = SessionTable()
+    for number, each in enumerate((A, B, C)):
+        table.apply([SessionSaved(session(each)), SessionSaved(session(each, ADA_ELSEWHERE))], seen=10.0 + number)
+
+    assert table.idle_count(before=before) == len(idle_ids(table, before=before))
 
 
 def test_a_change_counts_as_being_seen() -> None:

@@ -15,6 +15,7 @@ from workroot.core.projects import Directory
 from workroot.core.sessions import Owner, SessionContext, SessionId
 from workroot.decisions import DecisionLog
 from workroot.session_context import SessionContextManager
+from workroot.session_rules import SessionRules
 from workroot.storage.memory import MemoryStore
 
 ADA = Owner("uid:1000")
@@ -42,7 +43,9 @@ def clock() -> ManualClock:
 async def manager(clock: ManualClock) -> AsyncIterator[SessionContextManager]:
     store = MemoryStore()
     await store.commit([session(number) for number in range(STALE)])
-    async with SessionContextManager(store, FakePlaces({}), clock=clock, sweep_seconds=1000 * DAY) as manager:
+    async with SessionContextManager(
+        store, FakePlaces({}), clock=clock, rules=SessionRules(sweep_seconds=1000 * DAY)
+    ) as manager:
         yield manager
 
 

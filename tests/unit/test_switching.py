@@ -16,6 +16,7 @@ from workroot.core.signs import Hint, Roots, RootsAnswer, Signs, Source
 from workroot.errors import DryRunError, MoveRefusedError, ProjectUnknownError, StoreUnavailableError
 from workroot.events import Event, ProjectsChanged, SessionMoved
 from workroot.session_context import SessionContextManager
+from workroot.session_rules import SessionRules
 from workroot.storage.memory import MemoryStore
 
 ADA, BOB = Owner("uid:1000"), Owner("uid:1001")
@@ -264,6 +265,21 @@ async def test_after_a_restart_sessions_are_followed_again_and_what_changed_mean
         assert fresh.get_session(session.session_id, owner=ADA).project_name == "renamed"
 
 
+async def test_after_a_restart_no_more_sessions_are_looked_through_than_takes_a_moment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workroot.follower._LATEST", 2)
+    await world.open_session("/shop")
+    for _ in range(2):
+        await world.open_session("/blog")
+    fresh = SessionContextManager(world.store, world.places, clock=world.clock)
+
+    async with fresh:
+        await fresh.refresh_all()
+
+        assert list(fresh.followed.directories()) == ["/blog"]
+
+
 # By what a project is called
 
 
@@ -322,7 +338,7 @@ async def test_with_dry_run_no_session_is_opened(world: World) -> None:
 
 async def test_an_argument_out_of_reach_changes_nothing(world: World) -> None:
     async with SessionContextManager(
-        world.store, world.places, clock=world.clock, home="/home/ada", model_may_move="known"
+        world.store, world.places, clock=world.clock, home="/home/ada", rules=SessionRules(model_may_move="known")
     ) as bound:
         with pytest.raises(MoveRefusedError):
             await bound.enter(ADA, at("/shop"), "/blog")

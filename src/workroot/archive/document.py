@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 
     from workroot.core.changes import StoredState
     from workroot.core.sessions import SessionContext
+    from workroot.held_state import Moment
 
 __all__ = ["check_archive", "read_body", "records_of"]
 
 
-def records_of(state: StoredState, *, principal: str) -> Iterator[Record]:
+def records_of(state: StoredState | Moment, *, principal: str) -> Iterator[Record]:
     """Yield the records of all that is held, from head to end.
 
     Args:
@@ -52,7 +53,7 @@ def records_of(state: StoredState, *, principal: str) -> Iterator[Record]:
     yield EndRecord(records=count)
 
 
-def _head_and_body(state: StoredState, principal: str) -> Iterator[Record]:
+def _head_and_body(state: StoredState | Moment, principal: str) -> Iterator[Record]:
     yield HeadRecord(
         version=VERSION,
         workroot=__version__,

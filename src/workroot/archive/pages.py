@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from workroot.archive.document import records_of
 from workroot.archive.records import decode, encode
 from workroot.archive.state import state_of
-from workroot.archive.taking_in import TakingIn
+from workroot.archive.taking_in import TakingIn, keys_of
 from workroot.errors import ArchiveError
 from workroot.events import ProjectsChanged
+from workroot.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from workroot.events import EventBus
     from workroot.held_state import HeldState
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Archive", "Page"]
 
 _PAGE_LINES = 200  # some 3 ms of the daemon's time
+_PAGE_LENGTH = 128 * 1024  # characters; a line more may follow: of one session with long paths it has 50,000
 _MOST_OPEN = 4  # exports that nobody has read to their end; the oldest gives way
 
 
@@ -45,10 +46,21 @@ class Archive:
         held: all of it.
         events: tells of projects that become known.
         principal: the user whose daemon this is.
+        turns: whoever holds that of a session may change it; None: nobody else changes anything.
+        make_room: ends what is above the limits; None: whoever opens the store next does.
     """
 
-    def __init__(self, held: HeldState, events: EventBus, *, principal: str) -> None:
+    def __init__(
+        self,
+        held: HeldState,
+        events: EventBus,
+        *,
+        principal: str,
+        turns: Turns | None = None,
+        make_room: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         self._held, self._events, self._principal = held, events, principal
+        self._turns, self._make_room = turns if turns is not None else Turns(), make_room
         self._open: dict[str, Iterator[str]] = {}
 
     def export(self, cursor: str | None = None) -> Page:
@@ -59,20 +71,25 @@ class Archive:
         """
         if cursor is None:
             cursor = secrets.token_hex(8)
-            records = records_of(self._held.snapshot(), principal=self._principal)
+            records = records_of(self._held.moment(), principal=self._principal)
             self._open[cursor] = map(encode, records)
             if len(self._open) > _MOST_OPEN:
                 del self._open[next(iter(self._open))]
         elif cursor not in self._open:
             raise ArchiveError("the export", "others were begun meanwhile, and it was given up: begin it again")
-        lines = list(islice(self._open[cursor], _PAGE_LINES))
-        if len(lines) < _PAGE_LINES:
-            del self._open[cursor]
-            return Page(lines, None)
-        return Page(lines, cursor)
+        lines, length = [], 0
+        for line in self._open[cursor]:
+            lines.append(line)
+            length += len(line)
+            if len(lines) == _PAGE_LINES or length >= _PAGE_LENGTH:
+                return Page(lines, cursor)
+        del self._open[cursor]
+        return Page(lines, None)
 
     async def take_in(self, lines: Sequence[str]) -> TakingIn:
         """Keep those records that are not here yet, and return which those were.
+
+        A session in the middle of a change is here: it stays as that change leaves it.
 
         Args:
             lines: records of an archive; sessions come before what stands for them.
@@ -85,12 +102,15 @@ class Archive:
             found = state_of([decode(line) for line in lines])
         except ValueError as error:
             raise ArchiveError("a page of an archive", str(error)) from None
-        taking = TakingIn(self._held, found)
+        with self._turns.take_free_nowait(keys_of(found)) as free:
+            taking = TakingIn(self._held, found, free)
 
-        def show() -> None:
-            taking.show()
-            for seen in taking.projects:
-                self._events.publish(ProjectsChanged(seen.owner, seen.project.project_id))
+            def show() -> None:
+                taking.show()
+                for seen in taking.projects:
+                    self._events.publish(ProjectsChanged(seen.owner, seen.project.project_id))
 
-        await self._held.keep(taking.changes, show)
+            await self._held.keep(taking.changes, show)
+        if self._make_room is not None:
+            await self._make_room()
         return taking

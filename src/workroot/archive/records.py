@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from workroot.core.sessions import DEFAULT_SANDBOX
+from workroot.kept_connections import MOST_SUBSCRIPTIONS
 
 __all__ = [
     "LONGEST_LINE",
@@ -49,13 +50,14 @@ _Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
 _Alias: TypeAlias = Annotated[str, Field(min_length=1, max_length=1024)]
 _SessionId: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 _ProjectId: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
-_Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+_Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]  # up to the year 5138
 _Count: TypeAlias = Annotated[int, Field(ge=0, le=10**9)]
+_LogLevel: TypeAlias = Annotated[str, Field(pattern="^(debug|info|notice|warning|error|critical|alert|emergency)$")]
 _Sign: TypeAlias = tuple[_Text, _Text, bool]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 class _Owned(_Record):
@@ -75,7 +77,7 @@ class HeadRecord(_Record):
     """
 
     kind: Literal["workroot-archive"] = "workroot-archive"
-    version: _Count
+    version: Annotated[int, Field(ge=1, le=VERSION)]
     workroot: _Name
     written_at: _Seconds
     principal: _Name
@@ -122,8 +124,8 @@ class ConnectionRecord(_Owned):
 
     kind: Literal["connection"] = "connection"
     alias: _Alias
-    subscriptions: tuple[_Text, ...] = ()
-    log_level: _Name | None = None
+    subscriptions: Annotated[tuple[_Text, ...], Field(max_length=MOST_SUBSCRIPTIONS)] = ()
+    log_level: _LogLevel | None = None
     is_resumable: bool = False
     last_used: _Seconds
 

@@ -22,11 +22,22 @@ from workroot.core.changes import (
 from workroot.core.sessions import SessionKey
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Hashable
+
     from workroot.core.changes import StoredState
     from workroot.core.sessions import Owner
     from workroot.held_state import HeldState
 
-__all__ = ["TakingIn"]
+__all__ = ["TakingIn", "keys_of"]
+
+
+def keys_of(found: StoredState) -> set[SessionKey]:
+    """Return which sessions part of an archive is about."""
+    return {
+        *(session.key for session in found.sessions),
+        *(ended.key for ended in found.ended),
+        *(SessionKey(bound.owner.sandbox, bound.session_id) for bound in found.aliases),
+    }
 
 
 class TakingIn:
@@ -35,6 +46,7 @@ class TakingIn:
     Args:
         held: what is here.
         found: what the archive says; sessions come before what stands for them, in this part or an earlier one.
+        free: those of its sessions that nobody else changes until this is kept.
 
     Attributes:
         changes: what to keep.
@@ -42,15 +54,18 @@ class TakingIn:
         known: how many change nothing: they are here already, or what they belong to is not.
     """
 
-    def __init__(self, held: HeldState, found: StoredState) -> None:
-        self._held = held
+    def __init__(self, held: HeldState, found: StoredState, free: Container[Hashable]) -> None:
+        self._held, self._free = held, free
         self.changes: list[Change] = []
         self.taken: Counter[str] = Counter()
         self.known: Counter[str] = Counter()
         self._owners: dict[SessionKey, Owner] = {}
         self._plan_sessions(found)
         self._plan_aliases(found)
-        self._connections, self._ended = held.connections.unknown(found.connections, found.ended_aliases)
+        now = held.idle.now()
+        connections, ended = held.connections.unknown(found.connections, found.ended_aliases)
+        self._connections = [replace(each, seen=now) for each in connections]
+        self._ended = [replace(each, seen=now) for each in ended]
         self._add("connection", [ConnectionSaved(each) for each in self._connections], of=len(found.connections))
         self._add("ended_alias", [AliasEnded(each) for each in self._ended], of=len(found.ended_aliases))
         self.projects, ids = held.notes.unknown(found.projects, found.project_ids)
@@ -73,7 +88,7 @@ class TakingIn:
         now, table = self._held.idle.now(), self._held.sessions
 
         def is_new(key: SessionKey) -> bool:
-            return table.of_key(key) is None and key not in table.endings
+            return key in self._free and table.of_key(key) is None and key not in table.endings
 
         new = [each for each in found.sessions if is_new(each.key)]
         self._owners.update((each.key, each.owner) for each in new)
@@ -88,6 +103,6 @@ class TakingIn:
             key = SessionKey(bound.owner.sandbox, bound.session_id)
             there = table.of_key(key)
             owner = there.owner if there is not None else self._owners.get(key)
-            return owner == bound.owner and table.of_alias(bound.owner, bound.alias) is None
+            return key in self._free and owner == bound.owner and table.of_alias(bound.owner, bound.alias) is None
 
         self._add("alias", [bound for bound in found.aliases if is_new(bound)], of=len(found.aliases))

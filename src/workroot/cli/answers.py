@@ -14,7 +14,7 @@ from workroot.instance import holder_pid, is_instance_held
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Row", "number", "open_daemon", "row", "rows", "text", "texts"]
+__all__ = ["Row", "all_rows", "number", "open_daemon", "row", "rows", "text", "texts"]
 
 Row: TypeAlias = Mapping[str, object]
 
@@ -56,6 +56,18 @@ def rows(answer: Row, name: str) -> list[Row]:
     """Return the objects in field *name*; none if there is no such list."""
     value = answer.get(name)
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def all_rows(daemon: ControlClient, command: str) -> list[Row]:
+    """Return the objects of every page that *daemon* answers *command* with; the field has the command's name."""
+    found: list[Row] = []
+    cursor: str | None = None
+    while True:
+        answer = daemon.ask(command, cursor=cursor)
+        found += rows(answer, command)
+        if not isinstance(after := answer.get("cursor"), str):
+            return found
+        cursor = after
 
 
 def text(answer: Row, name: str) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections import Counter
@@ -18,6 +19,7 @@ import click
 from workroot.cli.answers import number, row
 from workroot.cli.archive_access import open_archive
 from workroot.cli.output import json_option, print_json, print_line, print_note
+from workroot.errors import WorkrootError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,7 +52,7 @@ def _path_moves(
     for move in moves:
         if len(move) != 2 or not all(path.startswith("/") for path in move):
             raise click.BadParameter("two absolute paths are needed: OLD=NEW", context, parameter)
-    return tuple((old, new) for old, new in moves)
+    return tuple((old, os.path.realpath(new)) for old, new in moves)  # as sessions have their directories
 
 
 @click.command(epilog="\b\nExample:\n  workroot export -o workroot.jsonl")
@@ -63,11 +65,11 @@ def export(output: str | None) -> None:
     `workroot import` takes them over, here or on another machine: sessions with their handles, how sessions ended,
     known projects and their ids. What you trust and your tokens are not in it. A running daemon goes on meanwhile.
     """
-    with open_archive() as archive:
+    with open_archive(is_read_only=True) as archive:
         if output is None or output == "-":
             _write(archive, sys.stdout.buffer)
             return
-        with _replaced(output) as file:
+        with _opened(output) as file:
             lines = _write(archive, file)
     print_note(f"wrote {lines} lines to {output}; whoever reads it can pass the handles of your sessions")
 
@@ -103,11 +105,21 @@ def import_archive(file: IO[bytes], moves: tuple[tuple[str, str], ...], as_json:
         moving = Moving((head.principal, os_owner().principal), moves)
         records = map(moving.moved, read_body(whole, name))
         with open_archive() as archive:
-            for page in _pages(map(encode, records)):
-                answer = archive.take_in(page)
-                _add(taken, row(answer, "taken"))
-                _add(known, row(answer, "known"))
+            try:
+                for page in _pages(map(encode, records)):
+                    answer = archive.take_in(page)
+                    _add(taken, row(answer, "taken"))
+                    _add(known, row(answer, "known"))
+            except WorkrootError:
+                if taken or known:
+                    print_note(
+                        f"{taken.total()} records were imported before that; the same command goes on from there"
+                    )
+                raise
+            remark = archive.remark()
     _report(taken, known, as_json)
+    if remark is not None:
+        print_note(f"workroot: {remark}; what was imported is lost if the daemon ends before")
 
 
 def _write(archive: HeldArchive, file: IO[bytes]) -> int:
@@ -120,9 +132,30 @@ def _write(archive: HeldArchive, file: IO[bytes]) -> int:
 
 
 @contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    """Yield what to write to: a new file in the place of a plain one, and a pipe or a device as it is.
+
+    Raises:
+        OSError: nobody may write there; nothing was changed.
+    """
+    try:
+        there = os.open(path, os.O_WRONLY | os.O_CLOEXEC)  # the system says, too, whether a link may be followed here
+    except FileNotFoundError:
+        there = None
+    if there is not None and not stat.S_ISREG(os.fstat(there).st_mode):
+        with os.fdopen(there, "wb") as file:
+            yield file
+        return
+    if there is not None:
+        os.close(there)
+    with _replaced(os.path.realpath(path)) as file:
+        yield file
+
+
+@contextmanager
 def _replaced(path: str) -> Iterator[IO[bytes]]:
     """Yield a file that takes the place of *path* when all of it is on the disk, and never before."""
-    directory, name = os.path.split(os.path.realpath(path))
+    directory, name = os.path.split(path)
     with tempfile.NamedTemporaryFile(dir=directory, prefix=f".{name}.", delete=False) as file:  # only its user reads it
         try:
             yield file

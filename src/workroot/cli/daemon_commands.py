@@ -10,7 +10,7 @@ from contextlib import suppress
 import click
 
 from workroot import rendezvous
-from workroot.cli.answers import Row, number, open_daemon, rows, text, texts
+from workroot.cli.answers import Row, all_rows, number, open_daemon, rows, text, texts
 from workroot.cli.exit_codes import ExitCode
 from workroot.cli.output import json_option, print_error, print_json, print_line, print_note
 from workroot.cli.process_end import watch_process_end
@@ -69,13 +69,13 @@ def sessions(as_json: bool) -> None:
     Handles are shortened; --json has them whole, and they are capabilities: keep them to yourself.
     """
     with open_daemon() as daemon:
-        answer = daemon.ask("sessions")
+        held = all_rows(daemon, "sessions")
         known = [] if as_json else rows(daemon.ask("projects"), "projects")
     if as_json:
-        print_json(answer)
+        print_json({"sessions": held})
         return
     names = {text(project, "root"): text(project, "name") for project in known}
-    found = sorted(rows(answer, "sessions"), key=lambda session: -(number(session, "last_used") or 0))
+    found = sorted(held, key=lambda session: -(number(session, "last_used") or 0))
     if not found:
         print_line("no sessions")
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from workroot.cli.answers import open_daemon, rows, text
+from workroot.cli.answers import all_rows, open_daemon, rows, text
 from workroot.cli.output import print_json, print_line
 from workroot.cli.tables import print_facts
 from workroot.core.projects import ConfigProblem
@@ -90,7 +90,7 @@ def _kept_root(finding: Finding) -> str | None:
 def _known(root: str) -> _Known:
     try:
         with open_daemon(answer_seconds=_DAEMON_SECONDS) as daemon:
-            projects, sessions = rows(daemon.ask("projects"), "projects"), rows(daemon.ask("sessions"), "sessions")
+            projects, sessions = rows(daemon.ask("projects"), "projects"), all_rows(daemon, "sessions")
     except WorkrootError:
         return _Known()
     project = next((one for one in projects if one.get("root") == root), {})

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from workroot.core.changes import AliasBound
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from workroot.core.sessions import Alias, Owner, SessionContext
 
 __all__ = ["Aliases", "SessionEntry"]
@@ -49,9 +51,14 @@ class Aliases:
 
     def all(self) -> tuple[AliasBound, ...]:
         """Return which aliases stand for which sessions."""
-        return tuple(
-            AliasBound(owner, alias, entry.session.session_id)
-            for owner, of_owner in self._bound.items()
+        return tuple(self.as_of_now())
+
+    def as_of_now(self) -> Iterator[AliasBound]:
+        """Yield which aliases stand for which sessions at the moment of this call, whatever changes meanwhile."""
+        bound = [(owner, of_owner.copy()) for owner, of_owner in self._bound.items()]
+        return (
+            AliasBound(owner, alias, entry.session.session_id)  # an entry stays that of its session
+            for owner, of_owner in bound
             for alias, entry in of_owner.items()
         )
 

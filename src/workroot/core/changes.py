@@ -158,7 +158,7 @@ class AliasEnded:
 
 @dataclass(frozen=True, slots=True)
 class EndedAliasesForgotten:
-    """Forget which aliases ended before this time (seconds since the Unix epoch)."""
+    """Forget which aliases ended before this time, on the idle clock."""
 
     before: float
 

@@ -21,6 +21,7 @@ class KeptConnection:
         is_resumable: its client may come back long after its last connection ended, as one with an
             `Mcp-Session-Id`; a connector comes back at once or never.
         last_used: in seconds since the Unix epoch, and about a day behind at most.
+        seen: the same on the idle clock; None if it was kept before there was that.
     """
 
     owner: Owner
@@ -29,6 +30,7 @@ class KeptConnection:
     log_level: str | None = None
     is_resumable: bool = False
     last_used: float
+    seen: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,10 @@ class EndedAlias:
 
     Attributes:
         ended_at: in seconds since the Unix epoch.
+        seen: the same on the idle clock, which decides for how long this is remembered.
     """
 
     owner: Owner
     alias: Alias
     ended_at: float
+    seen: float = 0.0

@@ -115,7 +115,13 @@ def socket_face(settings: Settings, parts: Parts, tasks: TaskGroup, ending: Endi
         connections=lambda: transport.connections,
         status=status,
         metrics=metrics.render,
-        archive=Archive(parts.sessions.held, parts.sessions.events, principal=owner.principal),
+        archive=Archive(
+            parts.sessions.held,
+            parts.sessions.events,
+            principal=owner.principal,
+            turns=parts.sessions.turns,
+            make_room=parts.sessions.make_room,
+        ),
         back_up=partial(_back_up, parts.store, rendezvous.backup_directory(str(settings.state_directory))),
     )
     transport = UnixSocketTransport(

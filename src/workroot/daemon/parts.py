@@ -17,7 +17,7 @@ from workroot.core.identities import Identities
 from workroot.counters import Counters
 from workroot.daemon.collector import sparing_what_is_loaded
 from workroot.daemon.idle_exit import IdleExit
-from workroot.daemon.settings_reload import LimitsInForce, LiveParts
+from workroot.daemon.settings_reload import LimitsInForce, LiveParts, session_rules
 from workroot.decisions import DecisionLog
 from workroot.lost_disks import memory_only
 from workroot.mcp_face import McpFace
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from workroot.storage.sqlite import SqliteStore
 
 __all__ = ["Parts", "open_parts"]
-
-_DAY = 24 * 3600.0
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +92,7 @@ async def open_parts(settings: Settings, *, may_leave: bool, log: Log, tracing: 
             finder,
             clock=clock,
             home=_real_home(),
-            model_may_move=settings.model_may_move,
-            idle_seconds=settings.session_idle_seconds,
-            sweep_seconds=settings.sweep_interval_seconds,
-            write_behind_seconds=settings.write_behind_seconds,
-            ended_seconds=settings.ended_session_days * _DAY,
-            max_sessions=settings.max_sessions,
-            max_ended_sessions=settings.max_ended_sessions,
-            max_projects=settings.max_projects,
-            max_store_bytes=settings.max_database_mib * _MIB,
+            rules=session_rules(settings),
             counters=counters,
             identities=identities,
             state=state,

@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 
 from workroot.errors import SettingsError
 from workroot.limits import Limits
+from workroot.session_rules import SessionRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from workroot.session_context import SessionContextManager
     from workroot.settings import Settings
 
-__all__ = ["LIVE_SETTINGS", "RESTART_SETTINGS", "LimitsInForce", "LiveParts", "SettingsReload"]
+__all__ = ["LIVE_SETTINGS", "RESTART_SETTINGS", "LimitsInForce", "LiveParts", "SettingsReload", "session_rules"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,21 @@ LIVE_SETTINGS: Mapping[str, str] = {
 
 RESTART_SETTINGS: tuple[str, ...] = ("http", "http_port", "config_names", "write_behind_seconds", "otel_endpoint")
 """The settings that only a restart changes; `WORKROOT_HOME`, which is no setting of the file, is another."""
+
+
+def session_rules(settings: Settings) -> SessionRules:
+    """Return what *settings* say of sessions."""
+    return SessionRules(
+        model_may_move=settings.model_may_move,
+        idle_seconds=settings.session_idle_seconds,
+        sweep_seconds=settings.sweep_interval_seconds,
+        write_behind_seconds=settings.write_behind_seconds,
+        ended_seconds=settings.ended_session_days * _DAY,
+        max_sessions=settings.max_sessions,
+        max_ended_sessions=settings.max_ended_sessions,
+        max_projects=settings.max_projects,
+        max_store_bytes=settings.max_database_mib * _MIB,
+    )
 
 
 class LimitsInForce(Limits):
@@ -106,16 +122,7 @@ class LiveParts:
         if "idle_exit_seconds" in changed and self._may_leave:
             self._idle.seconds = settings.idle_exit_seconds
         self._limits.change(settings)
-        self._sessions.change_settings(
-            model_may_move=settings.model_may_move,
-            idle_seconds=settings.session_idle_seconds,
-            ended_seconds=settings.ended_session_days * _DAY,
-            sweep_seconds=settings.sweep_interval_seconds,
-            max_sessions=settings.max_sessions,
-            max_ended_sessions=settings.max_ended_sessions,
-            max_projects=settings.max_projects,
-            max_store_bytes=settings.max_database_mib * _MIB,
-        )
+        self._sessions.change_rules(session_rules(settings))
 
 
 class SettingsReload:

@@ -38,7 +38,7 @@ class SessionTally:
     """
 
     def __init__(self, sessions: SessionContextManager) -> None:
-        self.active = Counter(session.owner.principal for session in sessions.all_sessions())
+        self.active = Counter(session.owner.principal for session in sessions.sessions_of_now())
         self.created: Counter[str] = Counter(dict.fromkeys(self.active, 0))
         self.closed, self.expired = self.created.copy(), self.created.copy()
         sessions.events.subscribe(self._take)

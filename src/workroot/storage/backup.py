@@ -58,9 +58,10 @@ def back_up(connection: sqlite3.Connection, directory: str, *, version: str) -> 
         sqlite3.Error, OSError: there is no new copy.
     """
     make_private_directory(directory)
-    path = os.path.join(directory, f"workroot-{version}-{_moment()}.db")
+    now = _moment()
+    path = os.path.join(directory, f"workroot-{version}-{now}.db")
     write_copy(connection, path)
-    _remove_old(directory)
+    _remove_old(directory, now)
     return Backup(path, connection.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -183,9 +184,10 @@ def _moment() -> str:
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")  # to the microsecond: no two copies share a name
 
 
-def _remove_old(directory: str) -> None:
-    found = sorted((match[1], match[0]) for match in map(_NAME.fullmatch, os.listdir(directory)) if match)
-    for _, name in found[:-KEPT_BACKUPS]:
+def _remove_old(directory: str, now: str) -> None:
+    """Keep the newest copies. What claims to be of a later moment than *now* goes first: the clock was wrong then."""
+    found = [(match[1], match[0]) for match in map(_NAME.fullmatch, os.listdir(directory)) if match]
+    for _, name in sorted(found, key=lambda copy: (copy[0] <= now, copy))[:-KEPT_BACKUPS]:
         with suppress(OSError):
             os.unlink(os.path.join(directory, name))
 

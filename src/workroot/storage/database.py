@@ -169,6 +169,7 @@ class Database:
                 unknown = unknown_part(self._file.load(), held)
                 held = united(unknown, held)
             write_state(connection, held)
+            self._file.note()
             self._file.sound_connection()
         except (sqlite3.Error, OSError, StoreError) as error:
             self._file.disconnect()
@@ -230,6 +231,8 @@ class Database:
             return tidy(connection, may_wait=False)
         except sqlite3.Error as error:
             raise unavailable(self._path, error) from error
+        finally:
+            self._file.note()
 
     def close(self) -> None:
         """Move the log into the database, close it, and let go of it. What was kept stays so if that fails."""

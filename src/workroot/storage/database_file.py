@@ -1,5 +1,7 @@
 """The database as a file: private to its user, owned by one process, and still the one that was opened.
 
+Whoever copies a backup over it writes into the very file that is open, so what the files hold is watched as well.
+
 The file itself is opened by nobody but SQLite: closing any other descriptor of it would drop
 the locks that SQLite holds in this process (sqlite.org/howtocorrupt.html, section 2.2).
 """
@@ -9,11 +11,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import stat
 from contextlib import suppress
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from workroot.errors import StoreInUseError, StoreUnavailableError
+from workroot.storage.spoilt import is_log_usable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Fate", "FileGuard", "is_directory_at", "is_lock_at", "lock_database", "make_private_file"]
 
@@ -89,20 +97,54 @@ class Fate(Enum):
 
 
 class FileGuard:
-    """Knows whether the files at a path are still those that are open.
+    """Knows whether the files at a path are still those that are open, and hold what their owner wrote.
 
-    SQLite writes on into a file that was deleted or replaced, and reports success.
+    SQLite writes on into a file that was deleted or replaced, or that somebody else wrote into, and reports success.
 
     Args:
         path: of the database.
-        needs_log: there has to be one beside it, now and later.
+        needs_log: there has to be one beside it, now and later. Only then it is known when the database is written.
+        log_bytes: of a log that is long enough to be moved into the database.
     """
 
-    def __init__(self, path: str, *, needs_log: bool = False) -> None:
+    def __init__(self, path: str, *, needs_log: bool = False, log_bytes: int = 0) -> None:
         self._path, self._names = path, (path, f"{path}-wal")
+        self._is_watched, self._log_bytes = needs_log, log_bytes
+        self._overwritten: set[str] = set()
         self._opened = [_identity(name) for name in self._names]
         needed = self._opened if needs_log else self._opened[:1]
         self._fate = Fate.DELETED if None in needed else Fate.KEPT  # gone already, and open all the same
+        self.note()
+
+    def note(self) -> None:
+        """Take what the files hold for what their owner wrote."""
+        self._written = [_content(name) for name in self._names]
+
+    def note_commit(self) -> Fate:
+        """Do as `note` after a commit, unless what the files hold cannot come of one; return what became of them."""
+        if self.look() is Fate.KEPT and self._is_watched:
+            found = [_content(name) for name in self._names]
+            log = found[1]
+            if found[0] != self._written[0] and (log is None or log[0] < self._log_bytes):
+                self._overwritten.add("")
+            if not is_log_usable(self._path):
+                self._overwritten.add("-wal")
+            self._written = found
+        return self.look()
+
+    def look_between_commits(self, is_sound: Callable[[], bool]) -> Fate:
+        """Look also whether somebody else wrote into the files since they were noted; return what became of them.
+
+        Args:
+            is_sound: tells whether that may have been done by SQLite's rules.
+        """
+        if self.look() is Fate.KEPT and self._is_watched:
+            found = [_content(name) for name in self._names]
+            if found != self._written and not is_sound():
+                pairs = zip(("", "-wal"), found, self._written, strict=True)
+                self._overwritten |= {end for end, now, was in pairs if now != was}
+            self._written = found
+        return self.look()
 
     def look(self) -> Fate:
         """Return what became of the database or its log: whatever else happens, what was lost once stays lost."""
@@ -111,12 +153,42 @@ class FileGuard:
             if found != self._opened:
                 is_gone = any(was is not None and now is None for was, now in zip(self._opened, found, strict=True))
                 self._fate = Fate.DELETED if is_gone else Fate.REPLACED
+            elif self._overwritten:
+                self._fate = Fate.REPLACED
         return self._fate
 
     def ours(self) -> set[str]:
         """Return which files at the path are those that are open: empty for the database, `-wal` for its log."""
         pairs = zip(("", "-wal"), self._names, self._opened, strict=True)
-        return {end for end, name, opened in pairs if opened is not None and _identity(name) == opened}
+        found = {end for end, name, opened in pairs if opened is not None and _identity(name) == opened}
+        return found - self._overwritten
+
+    def withhold_log(self) -> None:
+        """Take the log from the connection, which is about to close, if the files hold what somebody else wrote.
+
+        It would move the log into the database, over that.
+
+        Raises:
+            OSError: it still has it.
+        """
+        if not self._overwritten:
+            return
+        log = self._names[1]
+        if _identity(log) != self._opened[1]:
+            return  # it was deleted or replaced as well
+        if "-wal" in self._overwritten:  # what they wrote is kept, in a file that is not the one that is open
+            copy = f"{log}.part"
+            try:
+                make_private_file(copy)
+                shutil.copyfile(log, copy)
+            except OSError:
+                with suppress(OSError):
+                    os.unlink(copy)
+                raise
+            os.truncate(log, 0)
+            os.replace(copy, log)
+        else:
+            os.truncate(log, 0)
 
     def check(self) -> None:
         """Check that the database and its log have not been deleted or replaced since.
@@ -137,6 +209,15 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _content(path: str) -> tuple[int, int] | None:
+    """Return what is another one as soon as a file is written: how long it is, and when it was written last."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _host() -> str:

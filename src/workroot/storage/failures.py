@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 
 from workroot.errors import ChangeRefusedError, StoreError, StoreUnavailableError
 
-__all__ = ["is_of_the_disk", "is_passing", "may_come_right", "store_error", "unavailable"]
+__all__ = ["damaged", "is_of_the_disk", "is_passing", "may_come_right", "of_code", "store_error", "unavailable"]
 
 _MEANING = {
     sqlite3.SQLITE_BUSY: "is locked by another program: close that one, then try again",
@@ -20,6 +21,12 @@ _MEANING = {
     sqlite3.SQLITE_READONLY: "cannot be written: check its mode and that of its directory",
 }
 
+_OF_THE_SYSTEM = {
+    errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EDQUOT: sqlite3.SQLITE_FULL,
+    errno.EIO: sqlite3.SQLITE_IOERR,
+    errno.EROFS: sqlite3.SQLITE_READONLY,
+}
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM})
 _OF_THE_DISK = frozenset(
     {
@@ -51,6 +58,20 @@ def may_come_right(cause: Exception) -> bool:
     return _primary_code(cause) in _OF_THE_DISK | _PASSING
 
 
+def damaged(problem: str) -> sqlite3.DatabaseError:
+    """Return the error of a database whose content is at fault, as SQLite would raise it."""
+    error = sqlite3.DatabaseError(problem)
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT"
+    return error
+
+
+def of_code(code: int, problem: str) -> sqlite3.OperationalError:
+    """Return the error that SQLite would raise with a result *code*, where it only names that in a text."""
+    error = sqlite3.OperationalError(problem)
+    error.sqlite_errorcode = code
+    return error
+
+
 def unavailable(path: str, cause: BaseException) -> StoreUnavailableError:
     """Return the error for a whole database that failed with *cause*, which it carries."""
     meaning = _MEANING.get(_primary_code(cause), "cannot be used now: try again")
@@ -70,6 +91,6 @@ def store_error(path: str, cause: Exception) -> StoreError:
 
 def _primary_code(cause: BaseException) -> int:
     if isinstance(cause, OSError):
-        return sqlite3.SQLITE_CANTOPEN
+        return _OF_THE_SYSTEM.get(cause.errno or 0, sqlite3.SQLITE_CANTOPEN)
     # The low byte is the kind, the rest its details (sqlite.org/rescode.html, section 1).
     return getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -30,7 +30,8 @@ __all__ = ["read_state"]
 
 def read_state(connection: sqlite3.Connection) -> StoredState:
     """Read all that is kept."""
-    meta = dict(connection.execute("SELECT key, value FROM meta"))
+    rows = connection.execute
+    meta = dict(rows("SELECT key, value FROM meta"))
     sessions, seen = _sessions(connection)
     return StoredState(
         namespace=meta["namespace"],
@@ -38,7 +39,7 @@ def read_state(connection: sqlite3.Connection) -> StoredState:
         ended=_ended(connection),
         aliases=tuple(
             AliasBound(Owner(principal, sandbox), Alias(alias), SessionId(session_id))
-            for sandbox, principal, alias, session_id in connection.execute(
+            for sandbox, principal, alias, session_id in rows(
                 "SELECT sandbox, principal, alias, session_id FROM aliases"
             )
         ),
@@ -53,7 +54,7 @@ def read_state(connection: sqlite3.Connection) -> StoredState:
                     seen_at=seen_at,
                 ),
             )
-            for sandbox, principal, root, project_id, name, worktree_of, seen_at in connection.execute(
+            for sandbox, principal, root, project_id, name, worktree_of, seen_at in rows(
                 "SELECT sandbox, principal, root, project_id, name, worktree_of, seen_at FROM projects"
             )
         ),
@@ -66,7 +67,7 @@ def read_state(connection: sqlite3.Connection) -> StoredState:
                 is_joined=bool(is_joined),
                 node=DirectoryNode(device, inode) if inode is not None else None,
             )
-            for repository, path, project_id, name, root, is_joined, device, inode in connection.execute(
+            for repository, path, project_id, name, root, is_joined, device, inode in rows(
                 "SELECT repository, path, project_id, name, root, is_joined, device, inode FROM project_ids"
             )
         ),
@@ -78,15 +79,17 @@ def read_state(connection: sqlite3.Connection) -> StoredState:
                 log_level=log_level,
                 is_resumable=bool(is_resumable),
                 last_used=last_used,
+                seen=seen_at,
             )
-            for sandbox, principal, alias, subscriptions, log_level, is_resumable, last_used in connection.execute(
-                "SELECT sandbox, principal, alias, subscriptions, log_level, is_resumable, last_used FROM connections"
+            for sandbox, principal, alias, subscriptions, log_level, is_resumable, last_used, seen_at in rows(
+                "SELECT sandbox, principal, alias, subscriptions, log_level, is_resumable, last_used, seen "
+                "FROM connections"
             )
         ),
         ended_aliases=tuple(
-            EndedAlias(Owner(principal, sandbox), Alias(alias), ended_at)
-            for sandbox, principal, alias, ended_at in connection.execute(
-                "SELECT sandbox, principal, alias, ended_at FROM ended_aliases"
+            EndedAlias(Owner(principal, sandbox), Alias(alias), ended_at, seen_at)
+            for sandbox, principal, alias, ended_at, seen_at in rows(
+                "SELECT sandbox, principal, alias, ended_at, seen FROM ended_aliases"
             )
         ),
         seen=seen,

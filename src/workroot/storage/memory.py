@@ -161,7 +161,7 @@ class MemoryStore:
                 if (ended.owner, ended.alias) not in self._ended_aliases:
                     undo.put(self._ended_aliases, (ended.owner, ended.alias), ended)
             case _:  # EndedAliasesForgotten
-                for name in [name for name, ended in self._ended_aliases.items() if ended.ended_at < change.before]:
+                for name in [name for name, ended in self._ended_aliases.items() if ended.seen < change.before]:
                     undo.drop(self._ended_aliases, name)
 
     def _save(self, session: SessionContext, seen: float | None, undo: _Undo) -> None:

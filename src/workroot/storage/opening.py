@@ -69,6 +69,11 @@ def open_or_begin_anew(
     except (sqlite3.Error, StoreUnavailableError) as error:
         if not is_spoilt(error):
             raise
+    try:  # a disk that failed for a moment looks the same
+        return open_connection(path, migrations=migrations, factory=factory), None
+    except (sqlite3.Error, StoreUnavailableError) as error:
+        if not is_spoilt(error):
+            raise
         return begin_anew(path, error, migrations=migrations, factory=factory, check=check)
 
 
@@ -127,7 +132,7 @@ def open_connection(
     make_private_file(path)
     check_files(path)
     remote = file_system_of(path)
-    _check_version_read_only(path, supported=len(migrations), is_remote=remote is not None)
+    is_checked = _check_read_only(path, supported=len(migrations), is_remote=remote is not None)
     connection = sqlite3.connect(path, isolation_level=None, factory=factory)
     try:
         _put_in_force(connection, path, _BUSY)
@@ -135,7 +140,8 @@ def open_connection(
         for pragma in _SETTINGS:
             _put_in_force(connection, path, pragma)
         version = version_of(connection, path, supported=len(migrations))
-        check_content(connection)
+        if not is_checked:
+            check_content(connection)
         if 0 < version < len(migrations):
             write_copy(connection, f"{path}.v{version}.bak")
         migrate(connection, version, migrations)
@@ -183,10 +189,13 @@ def _set_journal(connection: sqlite3.Connection, path: str, remote: str | None) 
         _put_in_force(connection, path, pragma)
 
 
-def _check_version_read_only(path: str, *, supported: int, is_remote: bool) -> None:
+def _check_read_only(path: str, *, supported: int, is_remote: bool) -> bool:
+    """Check the version and the content, and tell whether that could be done.
+
+    A connection that may write would move what is in the log into the database when it closes, damaged as both may be.
+    """
     if os.path.getsize(path) == 0:
-        return
-    # A connection that may write would move what is in the log into the database when it closes.
+        return False
     opened: AbstractContextManager[sqlite3.Connection] = (
         open_unwritten(path)
         if is_remote
@@ -195,7 +204,10 @@ def _check_version_read_only(path: str, *, supported: int, is_remote: bool) -> N
     with opened as connection:
         try:
             version_of(connection, path, supported=supported)
+            check_content(connection)
         except sqlite3.OperationalError as error:
             # Killed while it was made: only one that may write can take the beginning back, and does, next.
             if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
+            return False
+    return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from contextlib import suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["OwnedFile", "Wound"]
 
 _log = logging.getLogger(__name__)
+
+_FRAME_BYTES = 24  # beside each page in a log; sqlite.org/fileformat.html, section 4.1
 
 
 class Wound(Enum):
@@ -67,6 +70,7 @@ class OwnedFile:
         self._guard: FileGuard | None = None
         self._wound: Wound | None = None
         self._damage: BaseException = sqlite3.DatabaseError()
+        self._others_commits: int | None = None
         self.connection: sqlite3.Connection | None = None
         self.journal_mode = ""
         self.journal_warning: str | None = None
@@ -102,6 +106,12 @@ class OwnedFile:
         except Exception as error:
             if not is_spoilt(error, while_reading=True):
                 raise
+        self.disconnect()
+        try:  # a disk that failed for a moment looks the same
+            return read_state(self.open())
+        except Exception as error:
+            if not is_spoilt(error, while_reading=True):
+                raise
             self.disconnect()
             connection, aside = begin_anew(
                 self._path, error, migrations=self._migrations, factory=self._factory, check=read_state
@@ -113,10 +123,11 @@ class OwnedFile:
         """Return the connection.
 
         Raises:
-            StoreUnavailableError: there is none, or the file was deleted or replaced.
+            StoreUnavailableError: there is none, or the file was deleted, replaced or written into.
         """
         if self.connection is None or self._guard is None:
             raise StoreUnavailableError(f"{self._path} is not open: repeat the call")
+        self._look_between_commits(self._guard, self.connection)
         self._guard.check()
         return self.connection
 
@@ -128,7 +139,24 @@ class OwnedFile:
     @property
     def usable_connection(self) -> sqlite3.Connection | None:
         """The connection, or None: `mend` comes first."""
-        return self.connection if self._wound is None else None
+        if self._wound is None and self._guard is not None and self.connection is not None:
+            if self._look_between_commits(self._guard, self.connection) is Fate.KEPT:
+                return self.connection
+            self._wound = Wound.LOST
+        return None
+
+    def note(self) -> None:
+        """Take note that what the file holds was written by its owner, in any other way than by a commit."""
+        if self._guard is not None:
+            self._guard.note()
+
+    def _look_between_commits(self, guard: FileGuard, connection: sqlite3.Connection) -> Fate:
+        def is_commit_of_others() -> bool:
+            before = self._others_commits
+            self._others_commits = _others_commits(connection)
+            return self._others_commits not in (None, before)
+
+        return guard.look_between_commits(is_commit_of_others)
 
     @property
     def loss(self) -> str | None:
@@ -152,7 +180,7 @@ class OwnedFile:
         """
         if failure is not None and is_spoilt(failure):
             self._wound, self._damage = Wound.DAMAGED, failure
-        elif self._guard is not None and self._guard.look() is not Fate.KEPT:
+        elif self._guard is not None and self._guard.note_commit() is not Fate.KEPT:
             self._wound = Wound.LOST
         elif failure is not None and not is_passing(failure):
             self._wound = Wound.SUSPECT
@@ -172,6 +200,8 @@ class OwnedFile:
         if held is None and wound is Wound.LOST:
             raise StoreUnavailableError(self.loss)
         ours = self._guard.ours() if self._guard is not None else {"", "-wal"}
+        if self._guard is not None and held is not None:
+            self._guard.withhold_log()
         self.disconnect()
         if wound is Wound.LOST:
             self._make_room(ours)
@@ -191,6 +221,7 @@ class OwnedFile:
         except BaseException:
             self.disconnect()
             raise
+        self.note()
         self._wound = None
 
     def _keep_lock(self) -> None:
@@ -234,7 +265,14 @@ class OwnedFile:
 
     def _use(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         self.journal_mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
-        self.connection, self._guard = connection, FileGuard(self._path, needs_log=self.journal_mode == "wal")
+        pages, page_bytes = (
+            int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("wal_autocheckpoint", "page_size")
+        )
+        self.connection = connection
+        self._others_commits = _others_commits(connection)
+        self._guard = FileGuard(
+            self._path, needs_log=self.journal_mode == "wal", log_bytes=pages * (page_bytes + _FRAME_BYTES)
+        )
         before, remote = self.journal_warning, remote_file_system(self._path)
         self.journal_warning = journal_warning(self._path, self.journal_mode, remote)
         if self.journal_warning is not None and self.journal_warning != before:
@@ -249,7 +287,8 @@ class OwnedFile:
         """
         is_moved = False
         if ours == {"-wal"}:  # without its database it says nothing, and all that it says is held
-            os.unlink(f"{self._path}-wal")
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self._path}-wal")
         elif ours == {""}:
             is_moved = self._move_aside("replaced", ends=("",))
         if not self._move_aside("replaced") and not is_moved:
@@ -261,3 +300,11 @@ class OwnedFile:
         self.moved_aside += (aside := move_aside(self._path, why, ends),)
         _log.warning("%s was %s while in use: that file is now %s, a new one is written", self._path, why, aside)
         return True
+
+
+def _others_commits(connection: sqlite3.Connection) -> int | None:
+    """Return what is another number after each commit of another program's; None: that cannot be told."""
+    try:
+        return int(connection.execute("PRAGMA data_version").fetchone()[0])
+    except sqlite3.Error:
+        return None

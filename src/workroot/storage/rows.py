@@ -76,17 +76,17 @@ _FORGET = "DELETE FROM ended_sessions WHERE seen < ?"
 _FORGET_ONE = "DELETE FROM ended_sessions WHERE sandbox = ? AND session_id = ?"
 _MARK = "INSERT INTO meta VALUES ('idle_mark', ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 _SAVE_CONNECTION = """
-    INSERT INTO connections (sandbox, principal, alias, subscriptions, log_level, is_resumable, last_used)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO connections (sandbox, principal, alias, subscriptions, log_level, is_resumable, last_used, seen)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET
         subscriptions = excluded.subscriptions, log_level = excluded.log_level,
-        is_resumable = excluded.is_resumable, last_used = excluded.last_used
+        is_resumable = excluded.is_resumable, last_used = excluded.last_used, seen = excluded.seen
 """
 _FORGET_CONNECTION = "DELETE FROM connections WHERE sandbox = ? AND principal = ? AND alias = ?"
 _END_ALIAS = """
-    INSERT INTO ended_aliases (sandbox, principal, alias, ended_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+    INSERT INTO ended_aliases (sandbox, principal, alias, ended_at, seen) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
-_FORGET_ALIASES = "DELETE FROM ended_aliases WHERE ended_at < ?"
+_FORGET_ALIASES = "DELETE FROM ended_aliases WHERE seen < ?"
 
 
 def apply_changes(connection: sqlite3.Connection, changes: Collection[Change]) -> None:
@@ -167,11 +167,12 @@ def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:  #
                 kept.log_level,
                 kept.is_resumable,
                 kept.last_used,
+                kept.seen,
             )
         case ConnectionForgotten(owner, alias):
             return _FORGET_CONNECTION, (owner.sandbox, owner.principal, alias)
         case AliasEnded(gone):
-            return _END_ALIAS, (gone.owner.sandbox, gone.owner.principal, gone.alias, gone.ended_at)
+            return _END_ALIAS, (gone.owner.sandbox, gone.owner.principal, gone.alias, gone.ended_at, gone.seen)
         case _:  # EndedAliasesForgotten; mypy sees to it that no other kind is left
             return _FORGET_ALIASES, (change.before,)
 

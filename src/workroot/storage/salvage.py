@@ -126,8 +126,11 @@ def _take(
     check: Callable[[sqlite3.Connection], object] = bool,
 ) -> bool:
     """Copy a table, whole or not at all, and tell whether it was."""
-    columns = [row[1] for row in target.execute(f"PRAGMA table_info({table})")]
-    reading = f"SELECT {', '.join(columns)} FROM {table}"  # noqa: S608 -- names of our own
+    described = target.execute(f"PRAGMA table_info({table})").fetchall()
+    columns = [row[1] for row in described]
+    key = [row[1] for row in sorted(described, key=lambda row: row[5]) if row[5]]
+    # In this order SQLite reads the table, and not an index that holds all of it and may be what is damaged.
+    reading = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {', '.join(key)}"  # noqa: S608 -- names of our own
     writing = f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 -- the same
     try:
         rows = source.execute(reading).fetchall()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from workroot.errors import StoreTooNewError, StoreUnavailableError
+from workroot.storage.failures import damaged
 from workroot.storage.transactions import transaction
 
 if TYPE_CHECKING:
@@ -184,6 +185,11 @@ _FOURTH = (
     "UPDATE ended_sessions SET seen = min(0, ended_at - (julianday('now') - 2440587.5) * 86400)",
     "DROP INDEX ended_sessions_by_time",
     "CREATE INDEX ended_sessions_by_seen ON ended_sessions (seen)",
+    "ALTER TABLE connections ADD COLUMN seen REAL",
+    "ALTER TABLE ended_aliases ADD COLUMN seen REAL NOT NULL DEFAULT 0",
+    "UPDATE ended_aliases SET seen = min(0, ended_at - (julianday('now') - 2440587.5) * 86400)",
+    "DROP INDEX ended_aliases_by_time",
+    "CREATE INDEX ended_aliases_by_seen ON ended_aliases (seen)",
 )
 
 
@@ -229,10 +235,14 @@ def version_of(connection: sqlite3.Connection, path: str, *, supported: int) -> 
     Raises:
         StoreTooNewError: it is above *supported*.
         StoreUnavailableError: it is somebody else's database.
+        sqlite3.Error: it cannot be read.
     """
-    application, tables = connection.execute(
-        "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id"
-    ).fetchone()
+    try:
+        application, tables = connection.execute(
+            "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id"
+        ).fetchone()
+    except UnicodeDecodeError as error:  # SQLite quotes the schema that it does not understand, and Python cannot
+        raise damaged("the schema is not text") from error
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID and (tables or version):
         raise not_ours(path)

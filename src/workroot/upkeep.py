@@ -1,0 +1,94 @@
+"""What is done for sessions without anybody asking, from the start to the stop: sweeps, room for more, late writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workroot.housekeeping import Housekeeping
+from workroot.session_room import SessionRoom
+from workroot.sweeper import SECOND_LOOK_SECONDS, Sweeper
+
+if TYPE_CHECKING:
+    from workroot.core.ports import Clock, SessionStore
+    from workroot.counters import Counters
+    from workroot.live_connections import LiveConnections
+    from workroot.session_ledger import SessionLedger
+    from workroot.session_rules import SessionRules
+    from workroot.turns import Turns
+
+__all__ = ["Upkeep"]
+
+
+class Upkeep:
+    """Keeps what is held within the rules.
+
+    Args:
+        turns: a session whose turn is taken is in the middle of a change.
+        live: a session with a live connection is in use.
+        store: knows how much room it takes.
+        counters: count the sessions that gave way.
+        rules: hold until `change`.
+
+    Attributes:
+        sweeper: ends what is stale.
+        jobs: run from `start` on.
+    """
+
+    def __init__(
+        self,
+        ledger: SessionLedger,
+        turns: Turns,
+        live: LiveConnections,
+        *,
+        store: SessionStore,
+        clock: Clock,
+        counters: Counters,
+        rules: SessionRules,
+    ) -> None:
+        self._ledger = ledger
+        self._room = SessionRoom(
+            ledger,
+            store,
+            turns,
+            live.is_connected,
+            counters,
+            max_sessions=rules.max_sessions,
+            max_bytes=rules.max_store_bytes,
+        )
+        self.sweeper = Sweeper(
+            ledger, turns, live, self._room, idle_seconds=rules.idle_seconds, ended_seconds=rules.ended_seconds
+        )
+        self.jobs = Housekeeping(
+            clock,
+            every=((rules.sweep_seconds, self.sweeper.housekeep),),
+            after=(
+                (rules.write_behind_seconds, ledger.behind.wait_noted, ledger.end_window),
+                (SECOND_LOOK_SECONDS, self.sweeper.wait_postponed, self.sweeper.sweep),
+            ),
+        )
+        self.change(rules)
+
+    def change(self, rules: SessionRules) -> None:
+        """Go on with other rules, from the next sweep on; the time of late writes stays as it was."""
+        self.sweeper.idle_seconds, self.sweeper.ended_seconds = rules.idle_seconds, rules.ended_seconds
+        self._room.max_sessions, self._room.max_bytes = rules.max_sessions, rules.max_store_bytes
+        self._ledger.max_ended, self._ledger.projects.most = rules.max_ended_sessions, rules.max_projects
+        self.jobs.change_interval(self.sweeper.housekeep, rules.sweep_seconds)
+
+    async def make_room(self) -> None:
+        """End so many sessions as are held above the limit, now instead of at the next sweep.
+
+        Raises:
+            StoreUnavailableError: the next sweep does it.
+        """
+        await self._room.end_excess()
+
+    def start(self) -> None:
+        """Begin. Idempotent."""
+        self.jobs.start()
+
+    async def stop(self) -> None:
+        """End the jobs, and write what was left to write. Idempotent."""
+        await self.jobs.stop()
+        self._ledger.note_idle_mark()
+        await self._ledger.end_window()
