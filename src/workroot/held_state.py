@@ -6,7 +6,7 @@ Memory serves the reads. The store is told who holds what it keeps, so that a fi
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workroot.core.changes import StoredState
@@ -148,11 +148,14 @@ class HeldState:
     def adopt(self, state: StoredState) -> None:
         """Take over what a store turns out to hold that could not be read at the start; what is known here stays.
 
-        The store's idle clock is another one than this: sessions are as long idle here as they are there.
+        The store's idle clock is another one than this: all is as long ago here as it is there. Ids of projects derive
+        from the store's namespace again after the next start; those that were given meanwhile are kept, and so stay.
         """
         theirs = IdleClock(self._clock)
         seen = theirs.load(state)
         ahead = self.idle.now() - theirs.now()
+        self._namespace = state.namespace
+        state = replace(state, ended=tuple(replace(each, seen=each.seen + ahead) for each in state.ended))
         self.sessions.load(state, seen={key: at + ahead for key, at in seen.items()})
         self.notes.load(*self.notes.unknown(state.projects, state.project_ids))
         self.connections.load(*self.connections.unknown(state.connections, state.ended_aliases), ahead=ahead)

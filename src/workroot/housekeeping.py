@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
@@ -20,6 +22,8 @@ __all__ = ["Housekeeping", "LateChange", "WriteBehind"]
 
 logger = logging.getLogger(__name__)
 
+_SLICE = 500  # late writes in one commit: more would hold the event loop up
+
 LateChange: TypeAlias = SessionTouched | ProjectSeen | ProjectForgotten | ProjectIdKept | IdleMarked
 """What may be written late."""
 
@@ -29,6 +33,7 @@ class Housekeeping:
 
     Args:
         every: pairs of seconds and the job that is due after each such time.
+        first_seconds: from the start to the first run of each of them, where its interval is not shorter.
         after: triples of seconds, what waits for a reason to run, and the job that is due so long after each reason:
             while there is none, no clock runs for it.
     """
@@ -38,9 +43,11 @@ class Housekeeping:
         clock: Clock,
         *,
         every: Sequence[tuple[float, Callable[[], Awaitable[object]]]],
+        first_seconds: float = math.inf,
         after: Sequence[tuple[float, Callable[[], Awaitable[object]], Callable[[], Awaitable[object]]]] = (),
     ) -> None:
         self._clock, self._seconds = clock, {job: seconds for seconds, job in every}
+        self._first_seconds = {job: first_seconds for _, job in every}
         self._seconds.update((job, seconds) for seconds, _, job in after)
         self._wait_reason = {job: wait_reason for _, wait_reason, job in after}
         self._changed = {job: anyio.Event() for job in self._seconds}
@@ -53,7 +60,7 @@ class Housekeeping:
             self._changed[job].set()
 
     def start(self) -> None:
-        """Begin; the first run of each job is due after its interval. Idempotent."""
+        """Begin; the first run of each job is due after its interval, or `first_seconds`. Idempotent."""
         # A task of its own, not of a task group: `start` and `stop` may be called from different tasks,
         # which a cancel scope forbids. `stop` is the parent that awaits it.
         if self._task is None or self._task.done() or self._task.cancelling():
@@ -77,17 +84,19 @@ class Housekeeping:
                 jobs.start_soon(self._repeat, job)
 
     async def _repeat(self, job: Callable[[], Awaitable[object]]) -> None:
+        at_most = self._first_seconds.get(job, math.inf)
         while True:
             if (wait_reason := self._wait_reason.get(job)) is not None:
                 await wait_reason()
-            if await self._is_due(job):
+            if await self._is_due(job, at_most):
+                at_most = math.inf
                 try:
                     await job()
                 except Exception:  # a boundary: one failure must not end the sweeping for good
                     logger.exception("housekeeping failed; it is tried again in %s seconds", self._seconds[job])
 
-    async def _is_due(self, job: Callable[[], Awaitable[object]]) -> bool:
-        """Wait for the job's interval to pass; False: it was changed meanwhile, and begins anew."""
+    async def _is_due(self, job: Callable[[], Awaitable[object]], at_most: float) -> bool:
+        """Wait for the job's interval to pass, or so many seconds; False: it was changed meanwhile, and begins anew."""
         changed = self._changed[job] = anyio.Event()
         async with anyio.create_task_group() as waiting:
 
@@ -96,7 +105,7 @@ class Housekeeping:
                 waiting.cancel_scope.cancel()
 
             waiting.start_soon(give_up)
-            await self._clock.sleep(self._seconds[job])
+            await self._clock.sleep(min(self._seconds[job], at_most))
             waiting.cancel_scope.cancel()
         return not changed.is_set()
 
@@ -130,17 +139,20 @@ class WriteBehind:
             await self._noted.wait()
 
     async def flush(self) -> None:
-        """Write what waits; on failure it goes on waiting. What the store will never keep is dropped."""
+        """Write what waits, in slices; on failure it goes on waiting. What the store will never keep is dropped."""
         if not self._waiting:
             return
         if (beside := self._beside()) is not None:
             self.note(beside)
         waiting, self._waiting = self._waiting, {}
         try:
-            try:
-                await self._store.commit(tuple(waiting.values()))
-            except ChangeRefusedError:
-                await self._commit_each(waiting)
+            while some := dict(islice(waiting.items(), _SLICE)):
+                try:
+                    await self._store.commit(tuple(some.values()))
+                except ChangeRefusedError:
+                    await self._commit_each(some, waiting)
+                for key in some:
+                    waiting.pop(key, None)
         except StoreUnavailableError as error:
             logger.warning("%d late writes wait on: %s", len(waiting), error)
             self._waiting = waiting | self._waiting
@@ -148,9 +160,9 @@ class WriteBehind:
             self._waiting = waiting | self._waiting
             raise
 
-    async def _commit_each(self, waiting: dict[Hashable, LateChange]) -> None:
+    async def _commit_each(self, some: dict[Hashable, LateChange], waiting: dict[Hashable, LateChange]) -> None:
         """Write one by one, and take from *waiting* what is done with."""
-        for key, change in tuple(waiting.items()):
+        for key, change in some.items():
             try:
                 await self._store.commit((change,))
             except ChangeRefusedError as error:

@@ -34,7 +34,7 @@ class Limits(BaseModel):
         max_ended_sessions: of so many sessions it is remembered how they ended; above it the first is forgotten.
         max_projects: known at a time, each root of each user counted; of more, the one seen longest ago is forgotten.
         max_database_mib: that the database may take, in MiB; above it, at a sweep, it is forgotten how sessions
-            ended, and if that is not enough, the longest idle ones end.
+            ended, and if that is not enough, the longest idle ones end that are not in use.
         header_seconds: how long the head of an HTTP request may take to arrive.
         body_seconds: how long its body may take.
         write_seconds: how long a client may take nothing of what it is sent, until its connection ends.
@@ -54,7 +54,7 @@ class Limits(BaseModel):
     max_sessions: _Count = 100_000
     max_ended_sessions: _Count = 100_000
     max_projects: _Count = 10_000
-    max_database_mib: _Count = 64
+    max_database_mib: _Count = 128
     header_seconds: _Seconds = 10
     body_seconds: _Seconds = 15
     write_seconds: _Seconds = 15

@@ -49,8 +49,16 @@ class LiveConnections:
         aliases = self._ledger.sessions.aliases_of(session.key)
         return any((session.owner, alias) in self._names for alias in aliases)
 
-    def unseen(self, *, before: float) -> list[SessionContext]:
-        """Return the sessions with a live connection that were not seen since *before* (idle clock)."""
-        found = (self._ledger.sessions.of_alias(*name) for name in self._names)
-        sessions = {session.key: session for session in found if session is not None}
-        return [each for key, each in sessions.items() if self._ledger.sessions.seen(key) < before]
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def unseen(self, *, before: float) -> Iterator[SessionContext | None]:
+        """Yield for each live connection of now its session, if that was not seen since *before* (idle clock), or None.
+
+        Connections may come and go meanwhile, so that a caller may pause. A session comes as often as it has names,
+        until it is seen.
+        """
+        sessions = self._ledger.sessions
+        for name in tuple(self._names):
+            session = sessions.of_alias(*name)
+            yield session if session is not None and sessions.seen(session.key) < before else None

@@ -38,7 +38,7 @@ class SessionRules:
     max_sessions: int = 100_000
     max_ended_sessions: int = 100_000
     max_projects: int = 10_000
-    max_store_bytes: float = 64 * 1024 * 1024
+    max_store_bytes: float = 128 * 1024 * 1024
 
 
 DEFAULT_RULES = SessionRules()

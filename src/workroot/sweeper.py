@@ -79,10 +79,19 @@ class Sweeper:
         self._has_postponed = anyio.Event()
 
     def stale_count(self) -> int:
-        """Return how many sessions the next sweep would end, as of now; the effort is for those."""
+        """Return how many sessions the next sweep would end, as of now.
+
+        The effort is for the live connections or for what is idle, whichever are few. Where both are very many,
+        sessions with a live connection that nobody used for so long count too, until a sweep has come by.
+        """
         before = self._ledger.idle.now() - self.idle_seconds
-        idle = self._ledger.sessions.idle_count(before=before)
-        return idle - len(self._live.unseen(before=before))
+        sessions = self._ledger.sessions
+        idle = sessions.idle_count(before=before)
+        if len(self._live) <= _MANY:
+            return idle - len({session.key for session in self._live.unseen(before=before) if session is not None})
+        if idle <= _MANY:
+            return sum(not self._live.is_connected(session) for session in sessions.idle(before=before))
+        return idle
 
     @property
     def postponed(self) -> Postponed | None:
@@ -117,7 +126,7 @@ class Sweeper:
                 return []
             before = min(before, self._postponed.before)
             self._postponed = None
-        elif (count := self._count_of_many(before)) is not None:
+        elif (count := await self._count_of_many(before)) is not None:
             self._postponed = Postponed(count, before, now + SECOND_LOOK_SECONDS)
             self._has_postponed.set()
             logger.info(
@@ -140,7 +149,6 @@ class Sweeper:
 
     async def _end_idle(self, before: float) -> list[SessionId]:
         swept: list[SessionId] = []
-        self._see_live(before)
         while batch := list(islice(self._ledger.sessions.idle(before=before), _BATCH)):
             with self._turns.take_free_nowait(session.key for session in batch) as free:
                 unused = []
@@ -159,14 +167,20 @@ class Sweeper:
         """Tell whether a stale session is in use all the same: within a window that a stalled store keeps open, too."""
         return self._live.is_connected(session) or self._ledger.sessions.is_recent(session)
 
-    def _count_of_many(self, before: float) -> int | None:
+    async def _count_of_many(self, before: float) -> int | None:
         """Return how many sessions are stale, or None if they are not very many."""
-        self._see_live(before)
-        at_most = max(_MANY, int(len(self._ledger.sessions) * _MANY_SHARE))
-        count = self._ledger.sessions.idle_count(before=before)
+        sessions = self._ledger.sessions
+        if sessions.idle_count(before=before) <= max(_MANY, int(len(sessions) * _MANY_SHARE)):
+            return None
+        await self._see_live(before)
+        at_most = max(_MANY, int(len(sessions) * _MANY_SHARE))
+        count = sessions.idle_count(before=before)
         return count if count > at_most else None
 
-    def _see_live(self, before: float) -> None:
+    async def _see_live(self, before: float) -> None:
         """Let sessions with a live connection be seen now, so that no look at what is stale comes by."""
-        for session in self._live.unseen(before=before):
-            self._ledger.see(session)
+        for number, session in enumerate(self._live.unseen(before=before), start=1):
+            if session is not None:
+                self._ledger.see(session)
+            if number % _BATCH == 0:
+                await checkpoint()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Upkeep"]
 
+_FIRST_SECONDS = 60.0  # from the start to the first sweep: a daemon that never lives for an interval sweeps too
+_FIRST_SHARE = 1 / 60  # of an interval that is longer than an hour: who sweeps seldom begins late
+
 
 class Upkeep:
     """Keeps what is held within the rules.
@@ -61,6 +64,7 @@ class Upkeep:
         self.jobs = Housekeeping(
             clock,
             every=((rules.sweep_seconds, self.sweeper.housekeep),),
+            first_seconds=max(_FIRST_SECONDS, rules.sweep_seconds * _FIRST_SHARE),
             after=(
                 (rules.write_behind_seconds, ledger.behind.wait_noted, ledger.end_window),
                 (SECOND_LOOK_SECONDS, self.sweeper.wait_postponed, self.sweeper.sweep),

@@ -1,13 +1,20 @@
-"""A session as stores keep it, and others like it."""
+"""A session as stores keep it, and others like it; and what is kept at a path."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from workroot.core.projects import Directory
 from workroot.core.sessions import Owner, SessionContext, SessionId
+from workroot.storage.sqlite import open_sqlite_store
 
-__all__ = ["ADA", "WORK", "numbered"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from workroot.core.changes import StoredState
+
+__all__ = ["ADA", "WORK", "ids", "kept", "numbered"]
 
 ADA = Owner("uid:1000")
 WORK = SessionContext(
@@ -22,3 +29,13 @@ WORK = SessionContext(
 
 def numbered(number: int) -> SessionContext:
     return replace(WORK, session_id=SessionId(f"wr_{number}"))
+
+
+async def kept(path: Path) -> StoredState:
+    """Return what the next owner of the store at *path* finds there."""
+    async with open_sqlite_store(path) as store:
+        return await store.load()
+
+
+def ids(state: StoredState) -> set[str]:
+    return {session.session_id for session in state.sessions}

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from failing_connections import Fault, Held, failing, failure
-from stored_sessions import ADA, WORK, numbered
+from stored_sessions import ADA, WORK, ids, kept, numbered
 
-from workroot.core.changes import SessionEnded, SessionSaved, StoredState
+from workroot.core.changes import SessionEnded, SessionSaved
 from workroot.core.projects import Directory
 from workroot.core.sessions import EndedSession, Ending, SessionContext
 from workroot.errors import ChangeRefusedError, StoreUnavailableError
@@ -45,15 +45,6 @@ async def attach(store: SqliteStore, held: Held) -> None:
 async def save(store: SqliteStore, held: Held, session: SessionContext) -> None:
     await store.commit(changes := [SessionSaved(session)])
     held.apply(changes)
-
-
-async def kept(path: Path) -> StoredState:
-    async with open_sqlite_store(path) as store:
-        return await store.load()
-
-
-def ids(state: StoredState) -> set[str]:
-    return {session.session_id for session in state.sessions}
 
 
 def delete(path: Path) -> None:

@@ -21,7 +21,7 @@ import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.text import TextReceiveStream
 from failing_connections import failing
-from stored_sessions import ADA, WORK, numbered
+from stored_sessions import ADA, WORK, ids, kept, numbered
 
 from workroot.core.changes import (
     AliasBound,
@@ -53,11 +53,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "state.db"
-
-
-async def kept_ids(path: Path) -> set[str]:
-    async with open_sqlite_store(path) as store:
-        return {session.session_id for session in (await store.load()).sessions}
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -163,7 +158,7 @@ async def test_a_kill_while_writing_loses_nothing_that_was_acknowledged(path: Pa
 
     printed = set(heard[: heard.rindex("\n")].split("\n"))
     assert len(printed) >= acknowledged
-    assert printed <= await kept_ids(path)
+    assert printed <= ids(await kept(path))
 
 
 async def test_callers_that_wait_at_the_end_are_served_before_it_closes(path: Path) -> None:
@@ -173,7 +168,7 @@ async def test_callers_that_wait_at_the_end_are_served_before_it_closes(path: Pa
                 tasks.start_soon(store.commit, [SessionSaved(numbered(number))])
             await anyio.wait_all_tasks_blocked()
 
-    assert await kept_ids(path) == {f"wr_{number}" for number in range(100)}
+    assert ids(await kept(path)) == {f"wr_{number}" for number in range(100)}
 
 
 async def test_each_commit_is_counted_once(path: Path) -> None:
@@ -262,7 +257,7 @@ async def test_a_second_owner_in_this_process_is_refused(path: Path) -> None:
                     pass
         await store.commit([SessionSaved(WORK)])
 
-    assert await kept_ids(path) == {WORK.session_id}
+    assert ids(await kept(path)) == {WORK.session_id}
 
 
 async def test_a_second_process_is_refused(path: Path) -> None:
@@ -311,7 +306,7 @@ async def test_an_opening_cancelled_at_any_step_leaves_the_file_to_the_next(path
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
 
-    assert await kept_ids(path) == set()
+    assert ids(await kept(path)) == set()
 
 
 async def test_a_directory_in_the_place_of_the_database_is_left_alone(path: Path) -> None:
@@ -477,7 +472,7 @@ async def test_a_failing_migration_leaves_a_database_that_the_old_version_opens(
         async with open_sqlite_store(path, migrations=(*MIGRATIONS, broken)):
             pass
 
-    assert await kept_ids(path) == {WORK.session_id}
+    assert ids(await kept(path)) == {WORK.session_id}
 
 
 async def test_a_database_whose_maker_was_killed_in_the_middle_is_made_anew(path: Path) -> None:
@@ -493,7 +488,7 @@ async def test_a_database_whose_maker_was_killed_in_the_middle_is_made_anew(path
     assert (path.parent / "state.db-journal").stat().st_size > 0
     assert path.stat().st_size > 0
 
-    assert await kept_ids(path) == set()
+    assert ids(await kept(path)) == set()
 
 
 # A file that is taken away
@@ -546,7 +541,7 @@ async def test_a_file_that_was_put_back_is_used_again_only_after_it_was_opened_a
         with pytest.raises(StoreUnavailableError):
             await store.commit([SessionSaved(numbered(2))])
 
-    assert WORK.session_id not in await kept_ids(path)
+    assert WORK.session_id not in ids(await kept(path))
 
 
 # A file that is damaged
@@ -571,7 +566,7 @@ async def test_a_file_that_is_no_database_is_kept_beside_a_new_one(
 
     assert moved_aside(path).read_bytes() == content
     assert [record for record in caplog.text.splitlines() if str(moved_aside(path)) in record][1:] == []
-    assert await kept_ids(path) == {WORK.session_id}
+    assert ids(await kept(path)) == {WORK.session_id}
 
 
 async def test_a_damaged_page_costs_what_it_holds_and_the_file_is_kept(path: Path) -> None:
@@ -586,7 +581,7 @@ async def test_a_damaged_page_costs_what_it_holds_and_the_file_is_kept(path: Pat
         await store.commit([SessionSaved(WORK)])
 
     assert moved_aside(path).read_bytes() == damaged
-    assert WORK.session_id in await kept_ids(path)
+    assert WORK.session_id in ids(await kept(path))
 
 
 async def test_a_row_that_makes_no_sense_costs_its_table_and_the_file_is_kept(path: Path) -> None:
@@ -706,7 +701,7 @@ async def test_a_log_that_cannot_be_moved_at_the_end_loses_nothing(
         await store.commit([SessionSaved(WORK)])
 
     assert "stays with its -wal file" in caplog.text
-    assert await kept_ids(path) == {WORK.session_id}
+    assert ids(await kept(path)) == {WORK.session_id}
 
 
 async def test_a_disk_that_does_not_answer_holds_the_end_up_for_the_stated_time_only(path: Path) -> None:
@@ -762,4 +757,4 @@ async def test_a_fault_of_our_own_ends_the_store_and_is_not_hidden(path: Path) -
     with pytest.raises(ExceptionGroup) as raised:
         await commit_once()
     assert [type(error) for error in raised.value.exceptions] == [RuntimeError]
-    assert await kept_ids(path) == set()
+    assert ids(await kept(path)) == set()

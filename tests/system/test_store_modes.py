@@ -14,12 +14,25 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from failing_connections import Fault, Held, failing, failure
-from stored_sessions import ADA, WORK, numbered
+from stored_sessions import ADA, WORK, ids, kept, numbered
 
-from workroot.core.changes import AliasBound, SessionEnded, SessionSaved, StoredState
+from fakes import ManualClock, place
+from workroot.core.changes import (
+    AliasBound,
+    AliasEnded,
+    ConnectionSaved,
+    IdleMark,
+    IdleMarked,
+    SessionEnded,
+    SessionSaved,
+    StoredState,
+)
+from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.projects import Directory
-from workroot.core.sessions import Alias, EndedSession, Ending, SessionId
+from workroot.core.sessions import Alias, EndedSession, Ending, SessionId, SessionKey
 from workroot.errors import StoreError, StoreTooNewError, StoreUnavailableError
+from workroot.idle_clock import IdleClock
+from workroot.session_ledger import SessionLedger
 from workroot.storage import memory_only
 from workroot.storage.database_file import lock_database
 from workroot.storage.schema import APPLICATION_ID, MIGRATIONS
@@ -28,14 +41,9 @@ from workroot.storage.sqlite import open_sqlite_store
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-def ids(state: StoredState) -> set[str]:
-    return {session.session_id for session in state.sessions}
-
-
-async def kept(path: Path) -> StoredState:
-    async with open_sqlite_store(path) as store:
-        return await store.load()
+END = EndedSession(
+    session_id=WORK.session_id, owner=ADA, last_directory=Directory("/"), ending=Ending.CLOSED, ended_at=1.0
+)
 
 
 @pytest.fixture
@@ -107,11 +115,8 @@ async def test_what_could_be_read_and_what_comes_is_kept_in_memory_and_written_w
 
 
 async def test_changes_are_refused_by_the_same_rules_in_memory(path: Path, fault: Fault) -> None:
-    end = EndedSession(
-        session_id=WORK.session_id, owner=ADA, last_directory=Directory("/"), ending=Ending.CLOSED, ended_at=1.0
-    )
     async with open_sqlite_store(path, factory=fault.factory(), may_keep_in_memory=True) as store:
-        await store.commit([SessionSaved(WORK), SessionEnded(end)])
+        await store.commit([SessionSaved(WORK), SessionEnded(END)])
         for changes in ([SessionSaved(WORK)], [AliasBound(ADA, Alias("one"), WORK.session_id)]):
             with pytest.raises(StoreError, match="cannot be kept"):
                 await store.commit(changes)
@@ -169,9 +174,7 @@ async def test_what_never_reached_the_disk_is_said_at_the_end(
 
 @pytest.mark.usefixtures("unreadable")
 async def test_a_file_that_could_not_be_read_is_joined_to_what_was_kept_meanwhile(path: Path, fault: Fault) -> None:
-    end = EndedSession(
-        session_id=SessionId("wr_3"), owner=ADA, last_directory=Directory("/"), ending=Ending.CLOSED, ended_at=1.0
-    )
+    end = replace(END, session_id=SessionId("wr_3"))
     async with open_sqlite_store(path) as store:
         await store.commit(
             [
@@ -203,6 +206,59 @@ async def test_a_file_that_could_not_be_read_is_joined_to_what_was_kept_meanwhil
     assert state.aliases == (AliasBound(ADA, Alias("conn_1"), moved.session_id),)
     assert (state.ended, state.namespace, dict(state.seen)) == ((end,), namespace, {moved.key: 1.0})
     assert await kept(path) == state
+
+
+@pytest.mark.usefixtures("unreadable")
+async def test_ids_go_on_deriving_from_where_the_file_says_though_it_is_lost_after_all(
+    path: Path, fault: Fault
+) -> None:
+    namespace, clock = (await kept(path)).namespace, ManualClock()
+
+    async with open_sqlite_store(path, factory=fault.factory(), may_keep_in_memory=True) as store:
+        ledger = SessionLedger(store, clock)
+        await ledger.load()
+        await ledger.move(ADA, SessionId("wr_1"), place("/work/app"), signs=())
+        fault.is_over = True
+        await store.retry()
+        path.unlink()
+        await ledger.move(ADA, SessionId("wr_2"), place("/work/app"), signs=())
+
+    state = await kept(path)
+    assert (ids(state), state.namespace) == ({"wr_1", "wr_2"}, namespace)
+
+
+@pytest.mark.usefixtures("unreadable")
+async def test_nothing_counts_as_idle_for_longer_since_it_was_joined_to_an_older_file(path: Path, fault: Fault) -> None:
+    clock, alias = ManualClock(), Alias("conn_1")
+    async with open_sqlite_store(path) as store:
+        await store.commit(
+            [
+                IdleMarked(IdleMark(90_000.0, clock.wall(), clock.since_boot())),
+                ConnectionSaved(KeptConnection(owner=ADA, alias=alias, last_used=clock.wall(), seen=89_000.0)),
+                AliasEnded(EndedAlias(ADA, Alias("conn_2"), clock.wall(), 89_000.0)),
+                SessionEnded(replace(END, seen=89_000.0)),
+            ]
+        )
+
+    async with open_sqlite_store(path, factory=fault.factory(), may_keep_in_memory=True) as store:
+        ledger = SessionLedger(store, clock)
+        await ledger.load()
+        clock.advance(10)
+        await ledger.move(ADA, SessionId("wr_1"), place("/work/app"), signs=())
+        fault.is_over = True
+        await store.retry()
+        now = ledger.idle.now()
+        adopted = ledger.snapshot()
+
+    state = await kept(path)
+    after = IdleClock(clock)
+    idle_since = after.load(state)
+    assert after.now() - idle_since[SessionKey(ADA.sandbox, SessionId("wr_1"))] <= 10
+    for found, latest in ((state, after.now()), (adopted, now)):
+        (conversation,), (over,), (ended,) = found.connections, found.ended_aliases, found.ended
+        assert [latest - (each.seen or 0.0) for each in (conversation, over, ended)] == pytest.approx(
+            [1_000.0 + (10.0 if found is adopted else 0.0)] * 3
+        )
 
 
 async def test_a_file_that_somebody_took_meanwhile_is_left_to_them(

@@ -57,7 +57,7 @@ class World:
             MemoryStore(),
             FakePlaces({"/a": place("/a", project="a")}),
             clock=self.clock,
-            rules=SessionRules(idle_seconds=DAY, sweep_seconds=100 * DAY),
+            rules=SessionRules(idle_seconds=DAY, sweep_seconds=1000 * DAY),
         )
         self.status = DaemonStatus(
             facts={"boot": "b00t", "http": None},

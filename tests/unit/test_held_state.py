@@ -205,6 +205,7 @@ async def test_what_is_found_in_a_file_is_held_beside_what_was_held(
         last_directory=Directory("/work/app"),
         ending=Ending.EXPIRED,
         ended_at=5.0,
+        seen=88_000.0,
     )
     seen = ProjectSeen(
         ADA,
@@ -234,17 +235,17 @@ async def test_what_is_found_in_a_file_is_held_beside_what_was_held(
 
     after = ledger.snapshot()
     assert theirs in after.sessions
-    assert gone in after.ended
     assert AliasBound(ADA, BROWSER, theirs.session_id) in after.aliases
     assert seen in after.projects
     assert known_id("/work/found") in after.project_ids
     now = ledger.idle.now()  # a day after what the file says that its daemon ended at
+    assert replace(gone, seen=now - DAY - 2_000) in after.ended
     assert replace(connection, seen=now - DAY - 1_000) in after.connections
     assert replace(ended, seen=now - DAY) in after.ended_aliases
     for name in ("aliases", "projects", "project_ids", "connections", "ended_aliases"):
         assert before[name] < rows(after)[name]
     assert ledger.sessions.get(ADA, ONE) in after.sessions
-    assert after.namespace == before["namespace"]
+    assert after.namespace == "theirs", "ids went on deriving from it, and it is what the file has"
 
 
 async def test_a_session_that_is_found_is_as_long_idle_as_its_file_says(
@@ -288,6 +289,6 @@ async def test_what_is_held_stays_whatever_a_file_says_of_it(
         )
     )
 
-    assert rows(store.held()) == before
+    assert rows(store.held()) == before | {"namespace": "theirs"}
     with pytest.raises(ClosedSessionError):
         ledger.sessions.get(ADA, THREE)

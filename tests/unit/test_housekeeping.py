@@ -97,6 +97,20 @@ async def test_each_job_runs_at_its_own_interval_and_not_at_once(
     assert (often.runs, seldom.runs) == (4, 1)
 
 
+async def test_the_first_run_may_be_due_earlier(clock: ManualClock, often: Job, seldom: Job) -> None:
+    housekeeping = Housekeeping(clock, every=((2.0, often), (3600.0, seldom)), first_seconds=60.0)
+    housekeeping.start()
+    await settle(clock)
+    assert clock.due_times() == [2.0, 60.0]
+
+    clock.advance(60.0)
+    await settle(clock)
+
+    assert (often.runs, seldom.runs) == (1, 1)
+    assert clock.due_times() == [2.0, 3600.0]
+    await housekeeping.stop()
+
+
 async def test_starting_twice_runs_each_job_once(housekeeping: Housekeeping, clock: ManualClock, often: Job) -> None:
     housekeeping.start()
     housekeeping.start()
@@ -466,3 +480,41 @@ async def test_another_sandboxes_session_of_the_same_id_is_another_write(behind:
     await behind.flush()
 
     assert len(store.commits[0]) == 2
+
+
+async def test_very_many_late_writes_are_kept_in_slices() -> None:
+    memory = MemoryStore()
+    store = HeldStore(memory)
+    many = [replace(SESSION, session_id=SessionId(f"s{number}")) for number in range(1200)]
+    await memory.commit([SessionSaved(each, 0.0) for each in many])
+    behind = WriteBehind(store)
+    for each in many:
+        behind.note(SessionTouched(each.key, 200.0, 7.0))
+
+    await behind.flush()
+
+    assert [len(commit) for commit in store.commits] == [500, 500, 200]
+    assert set((await memory.load()).seen.values()) == {7.0}
+    assert len(behind) == 0
+
+
+async def test_what_was_kept_before_a_failure_is_not_written_again() -> None:
+    memory = MemoryStore()
+    store = HeldStore(memory)
+    many = [replace(SESSION, session_id=SessionId(f"s{number}")) for number in range(600)]
+    await memory.commit([SessionSaved(each, 0.0) for each in many])
+    behind = WriteBehind(store)
+    for each in many:
+        behind.note(SessionTouched(each.key, 200.0, 7.0))
+    first, second = store.hold(), store.hold()
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(behind.flush)
+            first.open()
+            await second.reached.wait()
+            store.fail(StoreUnavailableError("away"))
+            second.open()
+
+    assert len(behind) == 100
+    await behind.flush()
+    assert len(behind) == 0

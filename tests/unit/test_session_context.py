@@ -256,7 +256,7 @@ async def test_start_and_stop_may_be_called_twice_and_again(living_world: World)
     await manager.start()
     await world.settle()
 
-    assert world.clock.due_times() == [2.0, HOUR]
+    assert world.clock.due_times() == [2.0, 60.0]
     assert await manager.get_working_directory("one") == "/work/app"
 
 

@@ -9,8 +9,8 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from fakes import HeldStore, ManualClock, place
-from workroot.core.changes import EndingForgotten, ProjectForgotten, SessionEnded, SessionSaved
+from fakes import HOUR, HeldStore, ManualClock, place
+from workroot.core.changes import AliasBound, EndingForgotten, ProjectForgotten, SessionEnded, SessionSaved
 from workroot.core.projects import Directory
 from workroot.core.sessions import Alias, EndedSession, Ending, Owner, SessionContext, SessionId
 from workroot.counters import Counters
@@ -27,18 +27,18 @@ WORK = place("/work")
 
 
 class WeighedStore(HeldStore):
-    """A store that says how much it weighs: ten bytes a session, and five an ending."""
+    """A store that says how much it weighs: ten bytes a session, five an ending, and what others take."""
 
     def __init__(self, memory: MemoryStore) -> None:
         super().__init__(memory)
-        self.memory, self.is_away = memory, False
+        self.memory, self.is_away, self.others = memory, False, 0
 
     async def tidy(self) -> int:
         await checkpoint()
         if self.is_away:
             raise StoreUnavailableError("away")
         state = await self.memory.load()
-        return 10 * len(state.sessions) + 5 * len(state.ended)
+        return 10 * len(state.sessions) + 5 * len(state.ended) + self.others
 
 
 @dataclass
@@ -146,6 +146,64 @@ async def test_one_with_a_live_connection_gives_way_where_there_is_no_other(worl
             connections.enter_context(world.live.connected(ADA, Alias(f"of {name}")))
         await world.open("d")
         assert world.held() == ["b", "c", "d"]
+
+
+async def test_one_that_is_used_all_the_time_stays_though_its_use_is_noted_once(world: World) -> None:
+    await world.open("a", "b", "c")
+    world.ledger.touch(session("a"))
+
+    await world.open("d", "e", "f", "g")
+
+    assert world.held() == ["a", "f", "g"]
+
+
+async def test_one_without_a_connection_is_found_behind_however_many_with_one(world: World) -> None:
+    world.room.max_sessions = 1000
+    names = [f"s{number}" for number in range(300)]
+    await world.open(*names, "unused")
+    world.room.max_sessions = 301
+
+    with ExitStack() as connections:
+        for name in names:
+            connections.enter_context(world.live.connected(ADA, Alias(f"of {name}")))
+        looks = 0
+        while "unused" in world.held():
+            looks += 1
+            await world.open(f"new{looks}")
+        assert set(names) <= set(world.held())
+    assert looks == 4  # and none of them came by all 300
+
+
+async def test_housekeeping_looks_until_it_has_come_by_all(world: World) -> None:
+    world.room.max_sessions = 1000
+    names = [f"s{number}" for number in range(300)]
+    await world.open(*names, "unused")
+    world.room.max_sessions = 299
+
+    with ExitStack() as connections:
+        for name in names:
+            connections.enter_context(world.live.connected(ADA, Alias(f"of {name}")))
+        await world.room.end_excess()
+
+    assert len(world.held()) == 299
+    assert "unused" not in world.held()
+
+
+async def test_many_that_come_at_once_end_one_each(world: World) -> None:
+    world.room.max_sessions = 1000
+    await world.open(*(f"s{number}" for number in range(100)))
+    world.room.max_sessions = 100
+    gates = [world.store.hold() for _ in range(30)]
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            for number, gate in enumerate(gates):
+                tasks.start_soon(world.open, f"n{number}")
+                await gate.reached.wait()
+            for gate in gates:
+                gate.open()
+
+    assert len(world.held()) == 100
+    assert world.counters.counts() == {"session_limit": 30}
 
 
 async def test_in_the_middle_of_a_change_nobody_gives_way(world: World) -> None:
@@ -293,9 +351,11 @@ async def test_endings_are_forgotten_after_their_time_slice_by_slice() -> None:
 
 
 async def weighed(sessions: int, endings: int) -> World:
+    """Hold sessions that nobody has used for over an hour."""
     world = World()
+    world.clock.advance(HOUR)
     world.room.max_sessions = 10_000
-    await world.memory.commit([SessionSaved(session(f"s{number}"), float(number)) for number in range(sessions)])
+    await world.memory.commit([SessionSaved(session(f"s{number}"), number - 2 * HOUR) for number in range(sessions)])
     await world.memory.commit([SessionEnded(ending(number)) for number in range(endings)])
     await world.ledger.load()
     return world
@@ -333,7 +393,61 @@ async def test_then_the_longest_idle_end_and_leave_nothing() -> None:
     assert 10 * len(sessions) + 5 * len(endings) <= 500
     assert len(sessions) >= 40
     assert "s99" in sessions
+    assert endings == set()  # nor do those take room that ended for it
     assert world.counters.counts() == {"session_limit": 100 - len(sessions)}
+
+
+async def test_no_session_ends_where_something_else_takes_the_room(caplog: pytest.LogCaptureFixture) -> None:
+    world = await weighed(sessions=100, endings=100)
+    world.store.others, world.room.max_bytes = 1_000_000, 500_000
+
+    await world.room.housekeep()
+
+    assert world.store.commits == []
+    assert caplog.messages == ["the store takes 1001500 bytes, and that is not for the sessions that are not in use"]
+
+
+async def test_where_a_round_frees_nothing_no_other_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await weighed(sessions=100, endings=0)
+    world.room.max_bytes = 900
+
+    async def tidy() -> int:
+        await checkpoint()
+        return 1000
+
+    monkeypatch.setattr(world.store, "tidy", tidy)
+    await world.room.housekeep()
+
+    assert 75 <= len(world.held()) < 100
+
+
+async def test_for_the_sake_of_bytes_nothing_ends_that_is_in_use_or_was_lately() -> None:
+    world = await weighed(sessions=100, endings=0)
+    await world.open("connected", "young")
+    world.ledger.sessions.apply([AliasBound(ADA, Alias("editor"), SessionId("s0"))], seen=0.0)
+    world.ledger.sessions.recent["s1"] = world.ledger.sessions.get(ADA, SessionId("s1"))
+    world.room.max_bytes = 300
+
+    with world.live.connected(ADA, Alias("editor")):
+        await world.room.housekeep()
+
+        assert {"s0", "s1", "connected", "young"} <= set(world.held())
+    assert len(world.held()) < 40
+
+
+async def test_for_the_sake_of_bytes_the_young_do_not_end_instead_of_the_connected(world: World) -> None:
+    world.room.max_sessions = 100
+    old, young = [f"old{number}" for number in range(10)], [f"young{number}" for number in range(10)]
+    await world.open(*old)
+    world.clock.advance(HOUR)
+    await world.open(*young)
+    world.room.max_bytes = 190
+
+    with ExitStack() as connections:
+        for name in old:
+            connections.enter_context(world.live.connected(ADA, Alias(f"of {name}")))
+        await world.room.housekeep()
+        assert len(world.held()) == 20
 
 
 async def test_what_nothing_can_be_done_about_is_not_tried_for_ever() -> None:

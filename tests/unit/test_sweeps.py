@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import anyio
@@ -166,6 +167,32 @@ async def test_others_go_on_between_two_slices(world: World) -> None:
         tasks.cancel_scope.cancel()
 
     assert turns_of_others >= 4
+
+
+async def test_others_go_on_while_very_many_with_a_live_connection_are_seen(world: World) -> None:
+    await world.hold(1500)
+    for number in range(1500):
+        world.ledger.sessions.apply([AliasBound(ADA, Alias(f"c{number}"), world.name(number))], seen=0.0)
+    turns_of_others = 0
+
+    async def count() -> None:
+        nonlocal turns_of_others
+        while True:
+            turns_of_others += 1
+            await checkpoint()
+
+    with ExitStack() as connections:
+        for number in range(1500):
+            connections.enter_context(world.live.connected(ADA, Alias(f"c{number}")))
+        assert world.sweeper.stale_count() == 1500  # very many are not looked at for a count
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(count)
+            assert await world.sweeper.sweep() == []
+            tasks.cancel_scope.cancel()
+
+        assert turns_of_others >= 6
+        assert (world.sweeper.stale_count(), world.sweeper.postponed) == (0, None)
+        assert world.held() == 1500
 
 
 async def test_a_sweep_is_one_line_however_much_it_ends(world: World, caplog: pytest.LogCaptureFixture) -> None:

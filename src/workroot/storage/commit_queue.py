@@ -48,7 +48,7 @@ class CommitQueue:
         self._write, self._capacity = write, capacity
         self._waiting: deque[_Request] = deque()
         self._noted: asyncio.Future[None] | None = None  # what the writer waits for while nobody waits for it
-        self._is_closed, self.was_given_up, self._unheard = False, False, 0
+        self._is_closed, self.was_given_up = False, False
         # Whoever ends the program cancels everything; what was accepted is finished all the same.
         self._life = anyio.CancelScope(shield=True)
 
@@ -67,22 +67,13 @@ class CommitQueue:
         answer: asyncio.Future[StoreError | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((changes, answer))
         self._wake()
-        try:
-            error = await answer
-        finally:
-            self._unheard -= answer.done() and not answer.cancelled()
-        if error is not None:
+        if (error := await answer) is not None:
             raise error
 
     @property
     def waiting(self) -> int:
         """How many callers wait and are in no batch yet."""
         return len(self._waiting)
-
-    async def wait_heard(self) -> None:
-        """Return when everybody who was answered has gone on, and so has shown what was kept."""
-        while self._unheard:  # noqa: ASYNC110 -- they are due already: this takes a step of the loop, not time
-            await asyncio.sleep(0)
 
     async def run(self) -> None:
         """Write batch after batch until the queue is closed and empty."""
@@ -122,4 +113,3 @@ class CommitQueue:
         for (_, answer), error in zip(batch, errors, strict=True):
             if not answer.done():  # else its caller was cancelled
                 answer.set_result(error)
-                self._unheard += 1

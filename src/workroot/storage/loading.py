@@ -32,20 +32,21 @@ def read_state(connection: sqlite3.Connection) -> StoredState:
     """Read all that is kept."""
     rows = connection.execute
     meta = dict(rows("SELECT key, value FROM meta"))
-    sessions, seen = _sessions(connection)
+    owners = _Owners()
+    sessions, seen = _sessions(connection, owners)
     return StoredState(
         namespace=meta["namespace"],
         sessions=sessions,
-        ended=_ended(connection),
+        ended=_ended(connection, owners),
         aliases=tuple(
-            AliasBound(Owner(principal, sandbox), Alias(alias), SessionId(session_id))
+            AliasBound(owners[principal, sandbox], Alias(alias), SessionId(session_id))
             for sandbox, principal, alias, session_id in rows(
                 "SELECT sandbox, principal, alias, session_id FROM aliases"
             )
         ),
         projects=tuple(
             ProjectSeen(
-                Owner(principal, sandbox),
+                owners[principal, sandbox],
                 KnownProject(
                     project_id=ProjectId(project_id),
                     name=name,
@@ -97,10 +98,20 @@ def read_state(connection: sqlite3.Connection) -> StoredState:
     )
 
 
-def _sessions(connection: sqlite3.Connection) -> tuple[tuple[SessionContext, ...], dict[SessionKey, float]]:
-    owners: dict[tuple[str, str], Owner] = {}
+class _Owners(dict[tuple[str, str], Owner]):
+    """Owners by principal and sandbox, one object each: it is found equal to itself without a look at its texts."""
+
+    def __missing__(self, key: tuple[str, str]) -> Owner:
+        owner = self[key] = Owner(*key)
+        return owner
+
+
+def _sessions(
+    connection: sqlite3.Connection, owners: _Owners
+) -> tuple[tuple[SessionContext, ...], dict[SessionKey, float]]:
     signs_of: dict[str, tuple[PinnedSign, ...]] = {}
     texts: dict[Any, Any] = {}
+    one = texts.setdefault
     sessions: list[SessionContext] = []
     seen_at: dict[SessionKey, float] = {}
     for (
@@ -122,9 +133,7 @@ def _sessions(connection: sqlite3.Connection) -> tuple[tuple[SessionContext, ...
         "SELECT sandbox, session_id, principal, working_directory, given_directory, config_path, project_id, "
         "project_root, project_name, signs, set_at, last_used, revision, seen FROM sessions"
     ):
-        if (owner := owners.get((principal, sandbox))) is None:
-            owner = owners[principal, sandbox] = Owner(principal, sandbox)
-        one = texts.setdefault
+        owner = owners[principal, sandbox]
         if (pinned := signs_of.get(signs)) is None:
             pinned = signs_of[signs] = tuple(
                 PinnedSign(one(sign, sign), one(directory, directory), *agreed)  # version 1 kept no `agreed`
@@ -151,11 +160,11 @@ def _sessions(connection: sqlite3.Connection) -> tuple[tuple[SessionContext, ...
     return tuple(sessions), seen_at
 
 
-def _ended(connection: sqlite3.Connection) -> tuple[EndedSession, ...]:
+def _ended(connection: sqlite3.Connection, owners: _Owners) -> tuple[EndedSession, ...]:
     return tuple(
         EndedSession(
             session_id=SessionId(session_id),
-            owner=Owner(principal, sandbox),
+            owner=owners[principal, sandbox],
             last_directory=Directory(last_directory),
             ending=Ending(ending),
             ended_at=ended_at,

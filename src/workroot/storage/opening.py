@@ -41,6 +41,7 @@ _SETTINGS: Sequence[Pragma] = (
     Pragma("journal_size_limit", 4 * 1024 * 1024, 4 * 1024 * 1024),  # bytes
     Pragma("mmap_size", 0, 0),  # a mapped file that shrinks ends the process with SIGBUS
 )
+_CACHE = Pragma("cache_size", -8_000, -8_000)  # KiB at most; with 2,000, many endings read the same pages often
 _BUSY = Pragma("busy_timeout", 2_000, 2_000)  # milliseconds
 _NO_INDEX = frozenset({sqlite3.SQLITE_IOERR_SHMMAP, sqlite3.SQLITE_IOERR_SHMLOCK, sqlite3.SQLITE_PROTOCOL})
 """How SQLite fails where the log's index cannot be shared memory."""
@@ -137,7 +138,7 @@ def open_connection(
     try:
         _put_in_force(connection, path, _BUSY)
         _set_journal(connection, path, remote)
-        for pragma in _SETTINGS:
+        for pragma in (*_SETTINGS, _CACHE):
             _put_in_force(connection, path, pragma)
         version = version_of(connection, path, supported=len(migrations))
         if not is_checked:
@@ -204,6 +205,7 @@ def _check_read_only(path: str, *, supported: int, is_remote: bool) -> bool:
     with opened as connection:
         try:
             version_of(connection, path, supported=supported)
+            connection.execute(f"PRAGMA cache_size = {_CACHE.value}")
             check_content(connection)
         except sqlite3.OperationalError as error:
             # Killed while it was made: only one that may write can take the beginning back, and does, next.

@@ -38,6 +38,7 @@ def write_state(connection: sqlite3.Connection, state: StoredState) -> None:
     with transaction(connection):
         for table in _TABLES:
             connection.execute(f"DELETE FROM {table}")  # noqa: S608 -- names of our own
+        connection.execute("DELETE FROM meta WHERE key = 'idle_mark'")
         connection.execute("INSERT OR REPLACE INTO meta VALUES ('namespace', ?)", (state.namespace,))
         apply_changes(connection, [*changes_of(state)])
 
@@ -93,16 +94,35 @@ def unknown_part(found: StoredState, held: StoredState) -> StoredState:
 def united(unknown: StoredState, held: StoredState) -> StoredState:
     """Return *held* with what `unknown_part` found; ids of projects go on deriving from where they did.
 
-    When the sessions of *unknown* were used is left out: two idle clocks have nothing to do with each other.
+    The idle clock is that of *held*, as if it went on where that of *unknown* stood: how long it stood still is not
+    known here, so what ended is remembered for longer rather than forgotten too early. When the sessions of *unknown*
+    were used is left out: whoever adopts them knows better, and after a restart the clocks of the machine say it.
     """
+    ahead = _latest(held) - _latest(unknown)
     return replace(
         held,
         namespace=unknown.namespace,
         sessions=unknown.sessions + held.sessions,
-        ended=unknown.ended + held.ended,
+        ended=tuple(replace(each, seen=each.seen + ahead) for each in unknown.ended) + held.ended,
         aliases=unknown.aliases + held.aliases,
         projects=unknown.projects + held.projects,
         project_ids=unknown.project_ids + held.project_ids,
-        connections=unknown.connections + held.connections,
-        ended_aliases=unknown.ended_aliases + held.ended_aliases,
+        connections=tuple(
+            replace(each, seen=each.seen + ahead) if each.seen is not None else each for each in unknown.connections
+        )
+        + held.connections,
+        ended_aliases=tuple(replace(each, seen=each.seen + ahead) for each in unknown.ended_aliases)
+        + held.ended_aliases,
+    )
+
+
+def _latest(state: StoredState) -> float:
+    """Return the latest time on the idle clock that a state knows of, which begins at 0."""
+    return max(
+        0.0,
+        state.idle_mark.idle if state.idle_mark is not None else 0.0,
+        *state.seen.values(),
+        *(each.seen for each in state.connections if each.seen is not None),
+        *(each.seen for each in state.ended),
+        *(each.seen for each in state.ended_aliases),
     )

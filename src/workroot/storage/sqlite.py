@@ -161,7 +161,8 @@ class SqliteStore:
         try:
             return await self._thread.run(lambda: self._database.write(batch))
         except HeldStateNeededError:
-            await self._queue.wait_heard()
+            # Whoever was answered has gone on by now and shows what was kept: their steps of the loop were due before
+            # this one, which the thread asked for only after they were answered.
             held = self._holder and self._holder.snapshot()
             return await self._thread.run(lambda: self._database.mend_and_write(batch, held))
         finally:
