@@ -12,19 +12,28 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["sparing_what_is_loaded"]
 
 
 @contextmanager
-def sparing_what_is_loaded() -> Iterator[None]:
-    """Collect nothing in here, and never look at what was made by the end of it."""
+def sparing_what_is_loaded() -> Iterator[Callable[[], None]]:
+    """Collect nothing until the yielded function is called, and look at nothing that was made before that.
+
+    At the end all is looked at again: in a program that goes on, what is left in circles must not stay for ever.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
-    try:
-        yield
+
+    def end_loading() -> None:
         gc.freeze()
+        if was_enabled:
+            gc.enable()
+
+    try:
+        yield end_loading
     finally:
+        gc.unfreeze()
         if was_enabled:
             gc.enable()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -78,44 +78,44 @@ async def open_parts(settings: Settings, *, may_leave: bool, log: Log, tracing: 
     """
     clock, decisions, counters, limits = SystemClock(), DecisionLog(), Counters(), LimitsInForce.of(settings)
     client_profiles()  # read now, so that no call waits for it
-    async with open_sqlite_store(settings.database_path, may_keep_in_memory=True) as store, AsyncExitStack() as start:
-        start.enter_context(sparing_what_is_loaded())
-        state, identities = await store.load(), Identities()
-        finder = ProjectFinder(
-            state.namespace,
-            trusted_directories=settings.trusted_directories,
-            identities=identities,
-            config_names=settings.config_names,
-        )
-        async with SessionContextManager(
-            store,
-            finder,
-            clock=clock,
-            home=_real_home(),
-            rules=session_rules(settings),
-            counters=counters,
-            identities=identities,
-            state=state,
-        ) as sessions:
-            del state  # all of it is in the manager
-            await start.aclose()
-            trust = TrustStore(settings.trust_path)
-            face = McpFace(
-                sessions,
-                decisions,
-                trust,
-                clock,
-                show_recent=settings.show_recent_projects,
-                remark=partial(_remark_of, store),
-                limits=limits,
+    with sparing_what_is_loaded() as end_loading:
+        async with open_sqlite_store(settings.database_path, may_keep_in_memory=True) as store:
+            state, identities = await store.load(), Identities()
+            finder = ProjectFinder(
+                state.namespace,
+                trusted_directories=settings.trusted_directories,
+                identities=identities,
+                config_names=settings.config_names,
+            )
+            async with SessionContextManager(
+                store,
+                finder,
+                clock=clock,
+                home=_real_home(),
+                rules=session_rules(settings),
                 counters=counters,
-                tracing=tracing,
-            )
-            idle = IdleExit(settings.idle_exit_seconds if may_leave else 0)
-            watcher = Watcher(config_names=settings.config_names)
-            yield Parts(
-                sessions, finder, decisions, face, idle, _facts(settings), store, watcher, log, counters, limits
-            )
+                identities=identities,
+                state=state,
+            ) as sessions:
+                del state  # all of it is in the manager
+                end_loading()
+                trust = TrustStore(settings.trust_path)
+                face = McpFace(
+                    sessions,
+                    decisions,
+                    trust,
+                    clock,
+                    show_recent=settings.show_recent_projects,
+                    remark=partial(_remark_of, store),
+                    limits=limits,
+                    counters=counters,
+                    tracing=tracing,
+                )
+                idle = IdleExit(settings.idle_exit_seconds if may_leave else 0)
+                watcher = Watcher(config_names=settings.config_names)
+                yield Parts(
+                    sessions, finder, decisions, face, idle, _facts(settings), store, watcher, log, counters, limits
+                )
 
 
 def _remark_of(store: SqliteStore) -> str | None:
