@@ -129,15 +129,17 @@ FAULTS = (
             Edit(
                 _QUEUE,
                 """\
-            error = await answer
-        finally:
+        if (error := await answer) is not None:
+            raise error
 """,
                 """\
+        try:
             error = await answer
         except asyncio.CancelledError:
             self._life.cancel()
             raise
-        finally:
+        if error is not None:
+            raise error
 """,
             ),
         ),
@@ -191,8 +193,8 @@ FAULTS = (
             ),
             Edit(
                 _LIVE_CONNECTIONS,
-                "return [each for key, each in sessions.items() if self._ledger.sessions.seen(key) < before]",
-                "return [each for each in sessions.values() if before < 0]",
+                "yield session if session is not None and sessions.seen(session.key) < before else None",
+                "yield session if session is None and before < 0 else None",
             ),
         ),
     ),
