@@ -160,7 +160,7 @@ async def _measure_sweeps(top: Path, filled: Path, effort: Effort) -> list[Row]:
                 for session in manager.all_sessions()[effort.swept :]:
                     manager.get_session(session.session_id, owner=OWNER)
                 gc.collect()
-                before.append(max(await _late_while(asyncio.sleep(0.3))))
+                before.append(max(await _late_while(asyncio.sleep(0.3))))  # doing nothing is what is measured here
                 during.append(max(await _late_while(_sweep(manager, effort.swept, took, worked))))
         database.unlink()
     return [

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["state_of"]
 
 
-def state_of(records: Iterable[Record], *, namespace: str = "") -> StoredState:
-    """Return what the records say; head and end say nothing here."""
+def state_of(records: Iterable[Record]) -> StoredState:
+    """Return what the records say; head and end say nothing here, so that there is no namespace."""
     sessions: list[SessionContext] = []
     ended: list[EndedSession] = []
     aliases: list[AliasBound] = []
@@ -56,7 +56,7 @@ def state_of(records: Iterable[Record], *, namespace: str = "") -> StoredState:
             case _:
                 pass
     return StoredState(
-        namespace=namespace,
+        namespace="",
         sessions=tuple(sessions),
         ended=tuple(ended),
         aliases=tuple(aliases),

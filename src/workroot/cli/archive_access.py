@@ -66,7 +66,7 @@ def open_archive(*, is_read_only: bool = False) -> Iterator[HeldArchive]:
             except (AlreadyRunningError, DaemonSilentError):
                 if time.monotonic() > give_up:
                     raise
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(_PAUSE_SECONDS)  # a lock's holder tells nobody when it lets go; nothing else goes on in here
         yield archive
 
 
