@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
-from workroot.core.changes import IdleMarked, ProjectForgotten, ProjectIdKept, ProjectSeen, SessionTouched
+from workroot.core.changes import (
+    AllocationTouched,
+    IdleMarked,
+    ProjectForgotten,
+    ProjectIdKept,
+    ProjectSeen,
+    SessionTouched,
+)
 from workroot.errors import ChangeRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -24,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 _SLICE = 500  # late writes in one commit: more would hold the event loop up
 
-LateChange: TypeAlias = SessionTouched | ProjectSeen | ProjectForgotten | ProjectIdKept | IdleMarked
+LateChange: TypeAlias = SessionTouched | AllocationTouched | ProjectSeen | ProjectForgotten | ProjectIdKept | IdleMarked
 """What may be written late."""
 
 
@@ -50,24 +57,28 @@ class Housekeeping:
         self._first_seconds = {job: first_seconds for _, job in every}
         self._seconds.update((job, seconds) for seconds, _, job in after)
         self._wait_reason = {job: wait_reason for _, wait_reason, job in after}
-        self._changed = {job: anyio.Event() for job in self._seconds}
+        self._waiting: dict[Callable[[], Awaitable[object]], anyio.CancelScope] = {}  # for an interval to pass
         self._task: asyncio.Task[None] | None = None
 
     def change_interval(self, job: Callable[[], Awaitable[object]], seconds: float) -> None:
         """Run *job* after each *seconds* from now on; the time that it has waited already does not count."""
         if self._seconds[job] != seconds:
             self._seconds[job] = seconds
-            self._changed[job].set()
+            if (waiting := self._waiting.get(job)) is not None:
+                waiting.cancel()
 
     def start(self) -> None:
         """Begin; the first run of each job is due after its interval, or `first_seconds`. Idempotent."""
         # A task of its own, not of a task group: `start` and `stop` may be called from different tasks,
         # which a cancel scope forbids. `stop` is the parent that awaits it.
-        if self._task is None or self._task.done() or self._task.cancelling():
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="housekeeping")
+        loop, task = asyncio.get_running_loop(), self._task
+        if task is None or task.done() or task.cancelling() or task.get_loop() is not loop:
+            self._leave()
+            self._task = loop.create_task(self._run(), name="housekeeping")
 
     async def stop(self) -> None:
         """Stop after the step at hand. Idempotent."""
+        self._leave()
         task = self._task
         if task is None:
             return
@@ -77,6 +88,14 @@ class Housekeeping:
             self._task = None
         if not task.cancelled():
             task.result()
+
+    def _leave(self) -> None:
+        """Have nothing more to do with the task of another event loop: that has ended, or its own user ends it."""
+        task = self._task
+        if task is not None and task.get_loop() is not asyncio.get_running_loop():
+            self._task = None
+            if not task.get_loop().is_closed():
+                task.get_loop().call_soon_threadsafe(task.cancel)
 
     async def _run(self) -> None:
         async with anyio.create_task_group() as jobs:
@@ -97,17 +116,14 @@ class Housekeeping:
 
     async def _is_due(self, job: Callable[[], Awaitable[object]], at_most: float) -> bool:
         """Wait for the job's interval to pass, or so many seconds; False: it was changed meanwhile, and begins anew."""
-        changed = self._changed[job] = anyio.Event()
-        async with anyio.create_task_group() as waiting:
-
-            async def give_up() -> None:
-                await changed.wait()
-                waiting.cancel_scope.cancel()
-
-            waiting.start_soon(give_up)
-            await self._clock.sleep(min(self._seconds[job], at_most))
-            waiting.cancel_scope.cancel()
-        return not changed.is_set()
+        with anyio.CancelScope() as waiting:
+            self._waiting[job] = waiting
+            try:
+                await self._clock.sleep(min(self._seconds[job], at_most))
+            finally:
+                if self._waiting.get(job) is waiting:  # else it goes on in another event loop by now
+                    del self._waiting[job]
+        return not waiting.cancel_called
 
 
 class WriteBehind:
@@ -131,6 +147,10 @@ class WriteBehind:
         """Write *change* at the next flush."""
         self._waiting[_thing(change)] = change
         self._noted.set()
+
+    def renew(self) -> None:
+        """Let go of who waits in an event loop that has ended: nobody can be woken there."""
+        self._noted = anyio.Event()
 
     async def wait_noted(self) -> None:
         """Return when there is something to write."""
@@ -175,6 +195,8 @@ def _thing(change: LateChange) -> Hashable:
     match change:
         case SessionTouched(key):
             return key
+        case AllocationTouched(key):
+            return (AllocationTouched, key)
         case ProjectSeen(owner, project):
             return (owner, project.root)
         case ProjectForgotten(owner, root):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["IdleClock"]
 
+_STEP_SECONDS = 1.0  # a wall clock that differs by more was set; by less, it is kept in step
+
 
 class IdleClock:
     """Counts from 0 in a new store, and from where the last daemon left it in an older one.
@@ -32,6 +34,7 @@ class IdleClock:
         self._clock = clock
         self._from_awake = -clock.awake()
         self._marked_at = -math.inf
+        self._to_wall = -math.inf
 
     def load(self, state: StoredState) -> dict[SessionKey, float]:
         """Go on from where a store's last owner left it; return when each of its sessions was seen."""
@@ -39,7 +42,7 @@ class IdleClock:
         now = mark.idle + self._gap_since(mark) if mark is not None else 0.0
         # What was noted after the mark was seen no later than now.
         now = max(now, *_noted(state))
-        self._from_awake, self._marked_at = now - awake, -math.inf
+        self._from_awake, self._marked_at, self._to_wall = now - awake, -math.inf, -math.inf
         seen = dict(state.seen)
         if len(seen) < len(state.sessions):
             unseen = (session for session in state.sessions if session.key not in seen)
@@ -49,6 +52,16 @@ class IdleClock:
     def now(self) -> float:
         """Return the time: never less than before, whatever becomes of the machine's clocks."""
         return self._clock.awake() + self._from_awake
+
+    def wall_at(self, time: float) -> float:
+        """Return what the wall clock shows at this time, past or to come, if nobody sets it and the machine is awake.
+
+        Of one time it is the same again and again, until the wall clock is set or the machine has slept.
+        """
+        to_wall = self._clock.wall() - self.now()
+        if abs(to_wall - self._to_wall) > _STEP_SECONDS:
+            self._to_wall = to_wall
+        return time + self._to_wall
 
     def mark(self) -> IdleMark:
         """Return where it stands, to be kept."""
@@ -76,3 +89,5 @@ def _noted(state: StoredState) -> Iterator[float]:
     yield max(state.seen.values(), default=0.0)
     yield max((each.seen for each in state.connections if each.seen is not None), default=0.0)
     yield max((each.seen for each in state.ended_aliases), default=0.0)
+    yield max((each.seen for each in state.allocations), default=0.0)
+    yield max((each.seen for each in state.allocations), default=0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,22 @@ def _open_sqlite(directory: Path) -> AbstractAsyncContextManager[SessionStore]:
     return open_sqlite_store(directory / "state.db")
 
 
-@pytest.fixture(params=[_open_memory, _open_sqlite], ids=["memory", "sqlite"])
+class _NoDisk(sqlite3.Connection):
+    """A connection to a file that cannot be opened."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
+
+
+def _open_sqlite_without_disk(directory: Path) -> AbstractAsyncContextManager[SessionStore]:
+    return open_sqlite_store(directory / "state.db", factory=_NoDisk, may_keep_in_memory=True)
+
+
+@pytest.fixture(
+    params=[_open_memory, _open_sqlite, _open_sqlite_without_disk], ids=["memory", "sqlite", "sqlite without disk"]
+)
 def opens_store(request: pytest.FixtureRequest) -> Callable[[Path], AbstractAsyncContextManager[SessionStore]]:
     opens: Callable[[Path], AbstractAsyncContextManager[SessionStore]] = request.param
     return opens

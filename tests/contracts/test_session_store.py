@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from workroot.core.allocations import AllocatedSession, SessionStatus
 from workroot.core.changes import (
     AliasBound,
     AliasEnded,
+    AllocationSaved,
+    AllocationsForgotten,
+    AllocationTouched,
     Change,
     ConnectionForgotten,
     ConnectionSaved,
@@ -91,6 +95,19 @@ CONN = KeptConnection(
     is_resumable=True,
     last_used=1_000.25,
     seen=500.5,
+)
+
+LENT = AllocatedSession(
+    session_id=SessionId("chosen"),
+    owner=ADA,
+    user_id="bob@größe",
+    created_at=1_000.25,
+    deadline=86_400.5,
+    last_accessed=1_001.5,
+    metadata='{"cart":["🦀",1.5,null],"größe":{}}',
+)
+OVER = replace(
+    LENT, metadata="{}", status=SessionStatus.TERMINATED, ended_at=2_000.25, seen=1_500.5, last_accessed=1.0, revision=2
 )
 
 
@@ -590,6 +607,184 @@ async def test_the_end_of_an_alias_leaves_its_session(store: SessionStore) -> No
     assert (state.sessions, state.aliases) == ((WORK,), (bound("conn", WORK),))
 
 
+# Allocated sessions
+
+
+async def allocations(store: SessionStore) -> dict[SessionKey, AllocatedSession]:
+    return {each.key: each for each in (await store.load()).allocations}
+
+
+@pytest.mark.parametrize(
+    "allocation",
+    [
+        LENT,
+        AllocatedSession(
+            session_id=SessionId("bare"), owner=ADA, user_id=None, created_at=1.0, deadline=-2.5, last_accessed=1.0
+        ),
+        *(replace(OVER, status=status) for status in SessionStatus if status.is_final),
+    ],
+    ids=["every field", "bare", "expired", "invalidated", "terminated"],
+)
+async def test_an_allocated_session_comes_back_as_it_was_saved(
+    store: SessionStore, allocation: AllocatedSession
+) -> None:
+    await store.commit([AllocationSaved(allocation)])
+
+    assert (await store.load()).allocations == (allocation,)
+
+
+async def test_a_newer_revision_of_an_allocated_session_replaces_what_may_change(store: SessionStore) -> None:
+    newer = replace(
+        LENT, created_at=2.0, deadline=3.0, last_accessed=4.0, metadata="{}", revision=LENT.revision + 1
+    )  # of a session that was used earlier than it is known: clocks are set back
+    await store.commit([AllocationSaved(LENT)])
+
+    await store.commit([AllocationSaved(newer)])
+
+    assert (await store.load()).allocations == (newer,)
+
+
+async def test_an_equal_revision_of_an_allocated_session_replaces_what_is_kept(store: SessionStore) -> None:
+    await store.commit([AllocationSaved(LENT)])
+
+    await store.commit([AllocationSaved(again := replace(LENT, metadata='{"again":1}'))])
+
+    assert (await store.load()).allocations == (again,)
+
+
+@pytest.mark.parametrize("older", [LENT, replace(OVER, revision=1)], ids=["active", "an end"])
+async def test_an_older_revision_of_an_allocated_session_changes_nothing(
+    store: SessionStore, older: AllocatedSession
+) -> None:
+    await store.commit([AllocationSaved(newer := replace(LENT, metadata='{"new":1}', revision=3))])
+
+    await store.commit([AllocationSaved(older), ProjectSeen(ADA, APP)])
+
+    state = await store.load()
+    assert (state.allocations, state.projects) == ((newer,), (ProjectSeen(ADA, APP),))
+
+
+async def test_allocated_sessions_are_kept_by_sandbox_and_id(store: SessionStore) -> None:
+    saved = [
+        LENT,
+        replace(LENT, owner=Owner(EVE.principal, "tenant"), user_id="eve"),
+        replace(LENT, session_id=SessionId("other"), user_id=None),
+    ]
+
+    await store.commit([AllocationSaved(each) for each in saved])
+    assert set((await store.load()).allocations) == set(saved)
+
+    await store.commit([AllocationSaved(OVER)])
+    assert set((await store.load()).allocations) == {OVER, *saved[1:]}
+
+
+@pytest.mark.parametrize("kept", [LENT, OVER], ids=["active", "ended"])
+@pytest.mark.parametrize("taken", [LENT, OVER], ids=["as active", "as ended"])
+@pytest.mark.parametrize(
+    ("owner", "user_id"),
+    [(EVE, LENT.user_id), (ADA, "eve"), (ADA, None)],
+    ids=["another principal", "another user", "no user"],
+)
+async def test_nobody_takes_over_an_allocated_session(
+    store: SessionStore, kept: AllocatedSession, taken: AllocatedSession, owner: Owner, user_id: str | None
+) -> None:
+    await store.commit([AllocationSaved(kept)])
+
+    with pytest.raises(ChangeRefusedError, match="belongs to somebody else"):
+        await store.commit([AllocationSaved(replace(taken, owner=owner, user_id=user_id, revision=9))])
+
+    assert (await store.load()).allocations == (kept,)
+
+
+async def test_an_allocated_session_of_nobody_in_particular_is_taken_over_by_no_user(store: SessionStore) -> None:
+    await store.commit([AllocationSaved(kept := replace(LENT, user_id=None))])
+
+    with pytest.raises(ChangeRefusedError, match="belongs to somebody else"):
+        await store.commit([AllocationSaved(replace(LENT, revision=9))])
+
+    assert (await store.load()).allocations == (kept,)
+
+
+@pytest.mark.parametrize("revision", [1, OVER.revision, 99])
+async def test_an_allocated_session_that_ended_is_never_active_again(store: SessionStore, revision: int) -> None:
+    await store.commit([AllocationSaved(LENT), AllocationSaved(OVER)])
+
+    with pytest.raises(ChangeRefusedError, match="has ended"):
+        await store.commit([AllocationSaved(replace(LENT, revision=revision))])
+
+    assert (await store.load()).allocations == (OVER,)
+
+
+async def test_the_first_end_of_an_allocated_session_stays(store: SessionStore) -> None:
+    await store.commit([AllocationSaved(LENT), AllocationSaved(OVER)])
+
+    await store.commit(
+        [
+            AllocationSaved(replace(OVER, status=SessionStatus.EXPIRED, ended_at=3.0, seen=9_999.0, revision=99)),
+            ProjectSeen(ADA, APP),
+        ]
+    )
+
+    state = await store.load()
+    assert (state.allocations, state.projects) == ((OVER,), (ProjectSeen(ADA, APP),))
+
+
+@pytest.mark.parametrize(
+    ("at", "after"), [(LENT.last_accessed + 0.5, LENT.last_accessed + 0.5), (1.0, LENT.last_accessed)]
+)
+async def test_a_touch_of_an_allocated_session_moves_its_last_use_forward_only(
+    store: SessionStore, at: float, after: float
+) -> None:
+    other = replace(LENT, owner=Owner(ADA.principal, "tenant"))
+    await store.commit([AllocationSaved(LENT), AllocationSaved(other), SessionSaved(WORK)])
+
+    await store.commit([AllocationTouched(LENT.key, at), AllocationTouched(WORK.key, 9_999.0)])
+
+    assert await allocations(store) == {LENT.key: replace(LENT, last_accessed=after), other.key: other}
+    assert (await store.load()).sessions == (WORK,)
+
+
+async def test_a_touch_changes_no_allocated_session_that_has_ended(store: SessionStore) -> None:
+    await store.commit([AllocationSaved(OVER)])
+
+    await store.commit([AllocationTouched(OVER.key, 9_999.0)])
+
+    assert (await store.load()).allocations == (OVER,)
+
+
+async def test_allocated_sessions_are_forgotten_that_ended_before_the_given_time(store: SessionStore) -> None:
+    old, then, new = (
+        replace(OVER, session_id=SessionId(name), ended_at=-at, seen=at)
+        for name, at in [("old", 999.75), ("then", 1_000.0), ("new", 1_000.25)]
+    )
+    await store.commit([AllocationSaved(each) for each in (LENT, old, then, new)])
+
+    await store.commit([AllocationsForgotten(1_000.0)])
+
+    assert set((await store.load()).allocations) == {LENT, then, new}
+
+
+async def test_an_id_is_free_for_anybody_once_its_allocated_session_is_forgotten(store: SessionStore) -> None:
+    await store.commit([AllocationSaved(OVER), AllocationsForgotten(OVER.seen + 1)])
+
+    await store.commit([AllocationSaved(eves := replace(LENT, owner=EVE, user_id="eve"))])
+
+    assert (await store.load()).allocations == (eves,)
+
+
+async def test_an_allocated_session_and_who_works_under_its_id_are_kept_each_by_itself(store: SessionStore) -> None:
+    """What the end of one means for the other is said by whoever ends it, in one call."""
+    working = replace(WORK, session_id=LENT.session_id)
+    await store.commit([SessionSaved(working), AllocationSaved(LENT), bound("conn", working)])
+
+    await store.commit([AllocationSaved(OVER)])
+    assert (await store.load()).sessions == (working,)
+
+    await store.commit([ended(working)])
+    state = await store.load()
+    assert (state.sessions, state.aliases, state.allocations) == ((), (), (OVER,))
+
+
 # One call
 
 
@@ -626,6 +821,8 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
     await store.commit([ProjectIdKept(APP_ID), ConnectionSaved(CONN)])
     await store.commit([AliasEnded(EndedAlias(EVE, Alias("over"), 1.0)), SessionTouched(WORK.key, 0.0, 4.0)])
     await store.commit([ended(replace(BARE, session_id=SessionId("wr_forgotten")), at=700.0)])
+    over = replace(OVER, session_id=SessionId("over"))
+    await store.commit([AllocationSaved(LENT), AllocationSaved(over)])
     before = await store.load()
 
     with pytest.raises(ChangeRefusedError):
@@ -651,6 +848,11 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
                 ConnectionForgotten(ADA, CONN.alias),
                 AliasEnded(EndedAlias(ADA, CONN.alias, 3.0)),
                 EndedAliasesForgotten(2.0),
+                AllocationTouched(LENT.key, 9_999.0),
+                AllocationSaved(replace(LENT, metadata="{}", revision=2)),
+                AllocationSaved(replace(LENT, session_id=SessionId("new"))),
+                AllocationSaved(OVER),
+                AllocationsForgotten(9_999.0),
                 bound("late", gone),
             ]
         )
@@ -663,6 +865,9 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
     assert after.project_ids == before.project_ids
     assert (after.seen, after.idle_mark) == (before.seen, None)
     assert (after.connections, after.ended_aliases) == (before.connections, before.ended_aliases)
+    assert set(after.allocations) == set(before.allocations)
+    await store.commit([AllocationsForgotten(9_999.0)])  # what had ended is still known as that, and nothing else is
+    assert (await store.load()).allocations == (LENT,)
     await store.commit([ended(WORK)])  # the aliases of a session are still known with it
     assert (await store.load()).aliases == ()
 
@@ -679,8 +884,14 @@ async def test_a_call_with_one_refused_change_leaves_no_trace(store: SessionStor
         ProjectIdKept(replace(APP_ID, key=ProjectKey("/\udcff", ""))),
         ConnectionSaved(replace(CONN, subscriptions=frozenset({"\udcff"}))),
         AliasEnded(EndedAlias(ADA, Alias("\udcff"), 1.0)),
+        AllocationSaved(replace(LENT, session_id=SessionId("\udcff"))),
+        AllocationSaved(replace(LENT, user_id="\udcff")),
+        AllocationSaved(replace(LENT, metadata='{"a":"\ud800"}')),
     ],
-    ids=["session", "sign", "ending", "alias", "project", "name", "project id", "subscription", "ended alias"],
+    ids=[
+        *("session", "sign", "ending", "alias", "project", "name", "project id", "subscription", "ended alias"),
+        *("allocated session", "user", "metadata"),
+    ],
 )
 async def test_text_that_is_not_unicode_is_refused(store: SessionStore, change: Change) -> None:
     await store.commit([SessionSaved(BARE)])
@@ -743,6 +954,26 @@ async def test_a_refused_caller_does_not_touch_those_who_wait_beside_it(store: S
     assert len(refused) == 20
     assert set(state.sessions) == set(sessions)
     assert state.projects == ()
+
+
+async def test_a_hundred_sessions_allocated_at_once_are_all_kept(store: SessionStore) -> None:
+    allocated = [replace(LENT, session_id=SessionId(f"lent_{number}")) for number in range(100)]
+    refused: list[StoreError] = []
+
+    async def take_over(allocation: AllocatedSession) -> None:
+        try:
+            await store.commit([AllocationSaved(replace(allocation, owner=EVE, revision=2))])
+        except ChangeRefusedError as error:
+            refused.append(error)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            for allocation in allocated:
+                tasks.start_soon(store.commit, [AllocationSaved(allocation)])
+                tasks.start_soon(take_over, allocation)
+
+    assert set((await store.load()).allocations) == set(allocated)
+    assert len(refused) == 100
 
 
 async def test_the_newest_of_many_racing_revisions_is_kept(store: SessionStore) -> None:

@@ -70,9 +70,9 @@ FAULTS = (
         (
             Edit(
                 _QUEUE,
-                "self._answer(batch, await self._write([changes for changes, _ in batch]))",
+                "self._answer(batch, await self._write([request for request, _ in batch]))",
                 "self._answer(batch, [None for _ in batch])\n"
-                "                    await self._write([changes for changes, _ in batch])",
+                "                    await self._write([request for request, _ in batch])",
             ),
         ),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from workroot.core.allocations import AllocatedSession, SessionStatus
 from workroot.core.projects import Directory
 from workroot.core.sessions import Owner, SessionContext, SessionId
 from workroot.storage.sqlite import open_sqlite_store
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from workroot.core.changes import StoredState
 
-__all__ = ["ADA", "WORK", "ids", "kept", "numbered"]
+__all__ = ["ADA", "LENT", "OVER", "WORK", "ids", "kept", "numbered"]
 
 ADA = Owner("uid:1000")
 WORK = SessionContext(
@@ -24,6 +25,18 @@ WORK = SessionContext(
     given_directory="/home/ada/app",
     set_at=1.0,
     last_used=1.0,
+)
+LENT = AllocatedSession(
+    session_id=SessionId("lent"),
+    owner=ADA,
+    user_id="bob",
+    created_at=1.0,
+    deadline=86_400.0,
+    last_accessed=1.0,
+    metadata='{"cart":[1]}',
+)
+OVER = replace(
+    LENT, session_id=SessionId("over"), metadata="{}", status=SessionStatus.EXPIRED, ended_at=2.0, seen=2.0, revision=2
 )
 
 

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from real_daemon import DEADLINE_SECONDS, LEGACY, MODERN, WORKROOT, Home, answer
 
 from workroot.archive.document import records_of
 from workroot.archive.records import encode
+from workroot.clock import SystemClock
 from workroot.control_client import open_control
-from workroot.core.changes import AliasBound, StoredState
+from workroot.core.allocations import AllocatedSession, SessionStatus
+from workroot.core.changes import AliasBound, AllocationSaved, IdleMark, IdleMarked, StoredState
 from workroot.core.projects import Directory
 from workroot.core.sessions import Alias, Owner, SessionContext, SessionId
+from workroot.storage.sqlite import open_sqlite_store
 
 
 @pytest.fixture
@@ -97,6 +101,56 @@ async def test_what_was_imported_outlives_a_crash(old: Home, new: Home) -> None:
 
     new.start()
     assert new.sessions()[kept]["working_directory"] == str(project)
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["running", "stopped"])
+async def test_allocated_sessions_go_on_in_another_home_for_as_long_as_they_had_left(
+    old: Home, new: Home, is_running: bool
+) -> None:
+    owner = Owner(f"uid:{os.getuid()}")
+    lent = AllocatedSession(
+        session_id=SessionId("chosen"),
+        owner=owner,
+        user_id="bob",
+        created_at=1_700_000_000.25,
+        deadline=100_060.0,
+        last_accessed=1_700_000_001.0,
+        metadata='{"cart":["🦀"]}',
+    )
+    gone = replace(
+        lent, session_id=SessionId("gone"), metadata="{}", status=SessionStatus.INVALIDATED, ended_at=1_700_000_002.0
+    )
+    old.state.mkdir(mode=0o700)
+    async with open_sqlite_store(old.state / "workroot.db") as store:
+        idle = SystemClock()
+        mark = IdleMark(100_000.0, idle.wall(), idle.since_boot())
+        await store.commit([AllocationSaved(lent), AllocationSaved(gone), IdleMarked(mark)])
+    archive = old.top / "archive.jsonl"
+    assert old.run("export", "-o", str(archive)).returncode == 0
+    if is_running:
+        new.start()
+
+    counts = [imported(new, archive) for _ in range(2)]
+
+    assert [(each["imported"].get("allocation"), each["left_as_they_were"].get("allocation")) for each in counts] == [
+        (2, None),
+        (None, 2),
+    ]
+    assert "allocated sessions: 0 imported, 2 left as they were" in new.run("import", str(archive)).stdout
+    head, *found = exported(new)
+    chosen, over = sorted((row for row in found if row["kind"] == "allocation"), key=lambda row: str(row["session_id"]))
+    assert head["version"] == 2
+    assert 60 - DEADLINE_SECONDS < chosen.pop("remaining_seconds") <= 60
+    assert chosen == {
+        "kind": "allocation",
+        "principal": owner.principal,
+        "session_id": "chosen",
+        "user_id": "bob",
+        "created_at": lent.created_at,
+        "last_accessed": lent.last_accessed,
+        "metadata": lent.metadata,
+    }
+    assert (over["session_id"], over["status"], over["ended_at"]) == ("gone", "invalidated", gone.ended_at)
 
 
 async def test_what_was_exported_while_clients_write_is_of_one_moment(old: Home) -> None:

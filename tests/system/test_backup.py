@@ -156,7 +156,11 @@ async def test_half_a_copy_that_a_crash_left_is_in_nobody_s_way(database: str, d
 async def test_what_sqlite_says_of_a_copy_that_fails_is_said_as_ours(database: str, directory: str) -> None:
     await make(database)
     sound = Path(database).read_bytes()
-    Path(database).write_bytes(sound[:-4096] + b"\xa5" * 4096)  # the last page: nobody but the copy reads so far
+    with closing(sqlite3.connect(database)) as connection:
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'projects'").fetchone()
+    at = (page - 1) * page_bytes  # nobody but the copy reads this page
+    Path(database).write_bytes(sound[:at] + b"\xa5" * page_bytes + sound[at + page_bytes :])
 
     with pytest.raises(StoreUnavailableError) as raised:
         back_up_unused(database, directory, version=VERSION)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from failing_connections import Fault, Held, failing, failure
-from stored_sessions import ADA, WORK, ids, kept, numbered
+from stored_sessions import ADA, LENT, OVER, WORK, ids, kept, numbered
 
-from workroot.core.changes import SessionEnded, SessionSaved
+from workroot.core.changes import AllocationSaved, SessionEnded, SessionSaved
 from workroot.core.projects import Directory
 from workroot.core.sessions import EndedSession, Ending, SessionContext
 from workroot.errors import ChangeRefusedError, StoreUnavailableError
@@ -115,6 +115,24 @@ async def test_a_lost_file_is_written_anew_before_the_next_answer(
         assert len([each for each in caplog.records if "while in use" in each.message]) == 1
     assert await kept(path) == held.snapshot()
     assert ids(held.snapshot()) == {WORK.session_id, "wr_1"}
+
+
+@pytest.mark.parametrize("lose", [delete_all, cut_short])
+async def test_allocated_sessions_are_written_anew_with_all_that_is_held(
+    path: Path, held: Held, lose: Callable[[Path], object]
+) -> None:
+    async with open_sqlite_store(path) as store:
+        await attach(store, held)
+        await store.commit(changes := [AllocationSaved(LENT), AllocationSaved(OVER)])
+        held.apply(changes)
+
+        lose(path)
+        await store.commit(changes := [AllocationSaved(newer := replace(LENT, revision=2))])
+        held.apply(changes)
+
+        with pytest.raises(ChangeRefusedError, match="has ended"):
+            await store.commit([AllocationSaved(replace(LENT, session_id=OVER.session_id, revision=9))])
+    assert set((await kept(path)).allocations) == {newer, OVER}
 
 
 async def test_what_lay_in_the_place_of_the_database_is_kept_and_named(path: Path, held: Held) -> None:

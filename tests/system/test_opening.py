@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stored_sessions import LENT, OVER
 
+from workroot.core.changes import AllocationSaved
 from workroot.errors import StoreInUseError, StoreTooNewError, StoreUnavailableError
 from workroot.project_finder import mounts
 from workroot.storage import opening, owned_file, spoilt
@@ -25,6 +27,7 @@ from workroot.storage.moved_aside import move_aside
 from workroot.storage.opening import open_connection, open_or_begin_anew
 from workroot.storage.owned_file import OwnedFile
 from workroot.storage.reading_only import read_into_memory
+from workroot.storage.rows import apply_changes
 from workroot.storage.salvage import salvage
 from workroot.storage.schema import MIGRATIONS
 from workroot.storage.spoilt import is_spoilt
@@ -312,6 +315,38 @@ def test_a_table_whose_rows_make_no_sense_is_lost(path: Path) -> None:
     assert saved.lost == ["sessions"]
     assert state.sessions == ()
     assert len(state.projects) == 1
+
+
+def test_allocated_sessions_are_kept_on_of_a_database_whose_sessions_make_no_sense(path: Path) -> None:
+    make(path)
+    fill(path, "a")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        apply_changes(connection, [AllocationSaved(LENT), AllocationSaved(OVER)])
+        connection.execute("UPDATE sessions SET signs = 'nonsense' WHERE session_id = 'wr_a_000007'")
+    aside = move_aside(str(path), "damaged")
+
+    with closing(opened(path)) as target:
+        saved = salvage(aside, target, read_state)
+        state = read_state(target)
+
+    assert saved.lost == ["sessions"]
+    assert state.allocations == (LENT, OVER)
+
+
+def test_allocated_sessions_of_no_known_status_are_lost(path: Path) -> None:
+    make(path)
+    fill(path, "a")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        apply_changes(connection, [AllocationSaved(LENT), AllocationSaved(OVER)])
+        connection.execute("UPDATE allocated_sessions SET status = 'asleep' WHERE session_id = 'lent'")
+    aside = move_aside(str(path), "damaged")
+
+    with closing(opened(path)) as target:
+        saved = salvage(aside, target, read_state)
+        state = read_state(target)
+
+    assert saved.lost == ["allocated_sessions"]
+    assert (state.allocations, len(state.sessions)) == ((), 200)
 
 
 def test_of_another_version_only_the_namespace_is_kept_on(path: Path) -> None:

@@ -21,10 +21,11 @@ import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.text import TextReceiveStream
 from failing_connections import failing
-from stored_sessions import ADA, WORK, ids, kept, numbered
+from stored_sessions import ADA, LENT, OVER, WORK, ids, kept, numbered
 
 from workroot.core.changes import (
     AliasBound,
+    AllocationSaved,
     EndedForgotten,
     ProjectIdKept,
     ProjectSeen,
@@ -108,6 +109,8 @@ async def test_all_that_was_kept_survives_closing_and_opening(path: Path) -> Non
                 ProjectSeen(ADA, project),
                 ProjectIdKept(known),
                 SessionEnded(gone),
+                AllocationSaved(LENT),
+                AllocationSaved(OVER),
             ]
         )
         before = await store.load()
@@ -115,13 +118,15 @@ async def test_all_that_was_kept_survives_closing_and_opening(path: Path) -> Non
     async with open_sqlite_store(str(path)) as store:
         assert await store.load() == before
     assert (before.sessions, before.project_ids) == ((WORK,), (known,))
+    assert before.allocations == (LENT, OVER)
 
 
 WRITING_CHILD = """
 import sys, anyio
 from dataclasses import replace
+from workroot.core.allocations import AllocatedSession
 from workroot.core.projects import Directory
-from workroot.core.changes import SessionSaved
+from workroot.core.changes import AllocationSaved, SessionSaved
 from workroot.core.sessions import Owner, SessionContext, SessionId
 from workroot.storage.sqlite import open_sqlite_store
 
@@ -131,10 +136,14 @@ async def main():
             number = 0
             while True:
                 number += 1
-                session_id = f"wr_{writer}_{number}"
-                await store.commit([SessionSaved(SessionContext(
-                    session_id=SessionId(session_id), owner=Owner("uid:0"), working_directory=Directory("/"),
-                    given_directory="/", set_at=1.0, last_used=1.0))])
+                session_id = SessionId(f"wr_{writer}_{number}")
+                session = SessionSaved(SessionContext(
+                    session_id=session_id, owner=Owner("uid:0"), working_directory=Directory("/"),
+                    given_directory="/", set_at=1.0, last_used=1.0))
+                allocation = AllocationSaved(AllocatedSession(
+                    session_id=session_id, owner=Owner("uid:0"), user_id=None, created_at=1.0, deadline=2.0,
+                    last_accessed=1.0))
+                await store.commit([session] if writer % 2 else [allocation])
                 print(session_id, flush=True)
         for writer in range(8):
             tasks.start_soon(write, writer)
@@ -158,7 +167,9 @@ async def test_a_kill_while_writing_loses_nothing_that_was_acknowledged(path: Pa
 
     printed = set(heard[: heard.rindex("\n")].split("\n"))
     assert len(printed) >= acknowledged
-    assert printed <= ids(await kept(path))
+    state = await kept(path)
+    assert printed <= ids(state) | {each.session_id for each in state.allocations}
+    assert acknowledged < 150 or (state.sessions and state.allocations), "there were writers of one kind only"
 
 
 async def test_callers_that_wait_at_the_end_are_served_before_it_closes(path: Path) -> None:
@@ -451,6 +462,28 @@ async def test_a_database_of_version_1_is_led_forward_with_all_that_it_holds(pat
         assert backup.execute("PRAGMA user_version").fetchone() == (1,)
         assert backup.execute("SELECT session_id, revision FROM sessions").fetchall() == [("wr_ada", 3)]
         assert backup.execute("SELECT 1 FROM sqlite_schema WHERE name = 'project_ids'").fetchall() == []
+
+
+async def test_a_database_of_version_4_keeps_allocated_sessions_from_now_on(path: Path) -> None:
+    async with open_sqlite_store(path, migrations=MIGRATIONS[:4]):
+        pass
+    with closing(sqlite3.connect(path, isolation_level=None)) as version_4:
+        version_4.execute(
+            "INSERT INTO sessions (sandbox, session_id, principal, working_directory, given_directory, signs, set_at, "
+            "last_used, revision, seen) VALUES ('default', 'wr_ada', 'uid:1000', '/home/ada/app', '/home/ada/app', "
+            "'[]', 1.0, 1.0, 1, 7.5)"
+        )
+
+    async with open_sqlite_store(path) as store:
+        before = await store.load()
+        await store.commit([AllocationSaved(LENT)])
+
+    state = await kept(path)
+    assert (before.sessions, before.allocations) == ((WORK,), ())
+    assert (state.sessions, dict(state.seen), state.allocations) == ((WORK,), {WORK.key: 7.5}, (LENT,))
+    with closing(sqlite3.connect(path.with_name("state.db.v4.bak"))) as backup:
+        assert backup.execute("PRAGMA user_version").fetchone() == (4,)
+        assert backup.execute("SELECT session_id, seen FROM sessions").fetchall() == [("wr_ada", 7.5)]
 
 
 async def test_a_new_database_needs_no_backup(path: Path) -> None:

@@ -11,8 +11,11 @@ import anyio
 import pytest
 from failing_connections import Fault, Held
 
+from workroot.core.allocations import AllocatedSession
 from workroot.core.changes import (
     AliasBound,
+    AllocationSaved,
+    AllocationTouched,
     Change,
     ProjectSeen,
     SessionEnded,
@@ -36,6 +39,9 @@ BEFORE = SessionContext(
     given_directory="/home/ada/app",
     set_at=1.0,
     last_used=1.0,
+)
+LENT = AllocatedSession(
+    session_id=SessionId("lent"), owner=ADA, user_id="bob", created_at=1.0, deadline=9.0, last_accessed=1.0
 )
 
 FAULTS = {
@@ -107,7 +113,7 @@ async def scenario(path: Path, fault: Fault) -> Run:
             await run.attempt(store, held, SessionSaved(first, 1.0), AliasBound(ADA, Alias("one"), first.session_id))
             await run.attempt(store, held, SessionSaved(replace(first, given_directory="/moved", revision=1)))
             await run.attempt(store, held, SessionTouched(BEFORE.key, 5.0, 5.0))
-            await run.attempt(store, held, SessionSaved(second))
+            await run.attempt(store, held, SessionSaved(second), AllocationSaved(LENT))
             async with anyio.create_task_group() as together:
                 for number in range(5):
                     together.start_soon(run.attempt, store, held, SessionSaved(named(f"together_{number}")))
@@ -121,7 +127,7 @@ async def scenario(path: Path, fault: Fault) -> Run:
                     ),
                 ),
             )
-            await run.attempt(store, held, SessionEnded(ended(BEFORE)))
+            await run.attempt(store, held, SessionEnded(ended(BEFORE)), AllocationTouched(LENT.key, 5.0))
             try:
                 await store.back_up(str(path.parent / "backups"), version="1")
                 await store.tidy()

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from failing_connections import Fault, Held, failing, failure
-from stored_sessions import ADA, WORK, ids, kept, numbered
+from stored_sessions import ADA, LENT, OVER, WORK, ids, kept, numbered
 
 from fakes import ManualClock, place
 from workroot.core.changes import (
     AliasBound,
     AliasEnded,
+    AllocationSaved,
     ConnectionSaved,
     IdleMark,
     IdleMarked,
@@ -205,6 +206,32 @@ async def test_a_file_that_could_not_be_read_is_joined_to_what_was_kept_meanwhil
     }
     assert state.aliases == (AliasBound(ADA, Alias("conn_1"), moved.session_id),)
     assert (state.ended, state.namespace, dict(state.seen)) == ((end,), namespace, {moved.key: 1.0})
+    assert await kept(path) == state
+
+
+@pytest.mark.usefixtures("unreadable")
+async def test_allocated_sessions_of_a_file_that_could_not_be_read_join_those_that_were_allocated_meanwhile(
+    path: Path, fault: Fault
+) -> None:
+    chosen, theirs = replace(LENT, session_id=SessionId("chosen")), replace(LENT, session_id=SessionId("theirs"))
+    async with open_sqlite_store(path) as store:
+        await store.commit([AllocationSaved(LENT), AllocationSaved(chosen), AllocationSaved(theirs)])
+    adopted: list[StoredState] = []
+
+    with closing(Held()) as held:
+        async with open_sqlite_store(path, factory=fault.factory(), may_keep_in_memory=True) as store:
+            assert (await store.load()).allocations == ()
+            store.attach(held.snapshot, adopted.append)
+            meanwhile = replace(OVER, session_id=chosen.session_id, seen=30.0)
+            taken = replace(theirs, user_id="eve")
+            await store.commit([AllocationSaved(meanwhile), AllocationSaved(taken)])
+            fault.is_over = True
+            await store.retry()
+            state = await store.load()
+
+    (unknown,) = adopted
+    assert unknown.allocations == (LENT,)
+    assert set(state.allocations) == {replace(LENT, deadline=LENT.deadline + 30.0), meanwhile, taken}
     assert await kept(path) == state
 
 

@@ -10,8 +10,18 @@ import pytest
 
 from workroot.archive.document import check_archive, read_body, records_of
 from workroot.archive.moving import Moving
-from workroot.archive.records import LONGEST_LINE, ProjectIdRecord, ProjectRecord, Record, SessionRecord, decode, encode
+from workroot.archive.records import (
+    LONGEST_LINE,
+    VERSION,
+    ProjectIdRecord,
+    ProjectRecord,
+    Record,
+    SessionRecord,
+    decode,
+    encode,
+)
 from workroot.archive.state import state_of
+from workroot.core.allocations import MAX_METADATA_BYTES, AllocatedSession, SessionStatus, as_text
 from workroot.core.changes import AliasBound, ProjectSeen, StoredState
 from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.projects import Directory, KnownId, KnownProject, ProjectId, ProjectKey
@@ -37,7 +47,17 @@ SESSION = SessionContext(
     last_used=2_000.25,
     revision=7,
 )
-ARCHIVED = ("session", "ended", "alias", "connection", "ended_alias", "project", "project_id")
+LENT = AllocatedSession(
+    session_id=SessionId("chosen"),
+    owner=ADA,
+    user_id="bob@größe",
+    created_at=1_000.5,
+    deadline=60.25,  # on a clock that stands at 0
+    last_accessed=2_000.25,
+    metadata='{"cart":["🦀",1.5,null],"{\\"":{}}',
+    revision=7,
+)
+ARCHIVED = ("session", "ended", "allocation", "alias", "connection", "ended_alias", "project", "project_id")
 STATE = StoredState(
     namespace=NAMESPACE,
     sessions=(SESSION, replace(SESSION, session_id=SessionId("bare"), owner=BOT, project_id=None, project_name=None)),
@@ -83,12 +103,26 @@ STATE = StoredState(
         ),
     ),
     ended_aliases=(EndedAlias(BOT, Alias("wrh_over"), 1_700.0),),
+    allocations=(
+        LENT,
+        replace(LENT, session_id=SESSION.session_id, owner=BOT, user_id=None, metadata="{}"),
+        *(
+            replace(LENT, session_id=SessionId(each), deadline=0.0, metadata="{}", status=each, ended_at=1_800.5)
+            for each in SessionStatus
+            if each.is_final
+        ),
+    ),
 )
 
 
-def written(state: StoredState = STATE) -> list[str]:
+def written(state: StoredState = STATE, *, now: float = 0.0) -> list[str]:
     """The lines of an archive."""
-    return [encode(record) for record in records_of(state, principal="uid:1000")]
+    return [encode(record) for record in records_of(state, principal="uid:1000", now=now)]
+
+
+def number_of(lines: list[str], kind: str) -> int:
+    """At which index the first record of a kind is."""
+    return next(index for index, line in enumerate(lines) if json.loads(line)["kind"] == kind)
 
 
 def file_of(lines: list[str]) -> io.BytesIO:
@@ -163,9 +197,9 @@ def test_a_file_of_another_kind_is_said_to_be_one(line: str) -> None:
 
 
 def test_an_archive_of_a_newer_workroot_asks_for_an_upgrade_whatever_it_holds() -> None:
-    head = changed(written()[0], version=2, workroot="9.9", something_new=True)
+    head = changed(written()[0], version=VERSION + 1, workroot="9.9", something_new=True)
 
-    with pytest.raises(ArchiveError, match=r"a newer workroot \(9\.9\) wrote it, in form 2.*upgrade"):
+    with pytest.raises(ArchiveError, match=rf"a newer workroot \(9\.9\) wrote it, in form {VERSION + 1}.*upgrade"):
         check_archive(file_of([head]), "a")
 
 
@@ -223,6 +257,86 @@ def test_a_conversation_that_no_daemon_would_keep_is_refused(fields: dict[str, o
     lines[number] = changed(lines[number], **fields)
 
     with pytest.raises(ArchiveError, match=f"line {number + 1}: {problem}"):
+        check_archive(file_of(lines), "a")
+
+
+def test_an_archive_without_allocated_sessions_is_of_the_form_that_older_versions_read() -> None:
+    lines = written(replace(STATE, allocations=()))
+
+    assert json.loads(lines[0])["version"] == 1
+    assert check_archive(file_of(lines), "a").version == 1
+    assert json.loads(written()[0])["version"] == VERSION == 2
+
+
+@pytest.mark.parametrize(("deadline", "remaining"), [(1_060.25, 60.25), (1_000.0, 0.0), (-5.0, 0.0)])
+def test_the_time_to_live_that_is_left_is_archived(deadline: float, remaining: float) -> None:
+    state = StoredState(namespace=NAMESPACE, allocations=(replace(LENT, deadline=deadline),))
+
+    (found,) = state_of(decode(line) for line in written(state, now=1_000.0)).allocations
+
+    assert found == replace(LENT, deadline=remaining)
+
+
+def test_of_what_has_ended_no_time_is_left() -> None:
+    over = replace(LENT, deadline=1_060.0, metadata="{}", status=SessionStatus.TERMINATED, ended_at=1_800.5, seen=990.0)
+
+    (found,) = state_of(
+        decode(line) for line in written(StoredState(namespace=NAMESPACE, allocations=(over,)), now=1_000.0)
+    ).allocations
+
+    assert found == replace(over, deadline=0.0, seen=0.0)
+
+
+@pytest.mark.parametrize("character", ["\\", "\x01", '"', "é", "🦀"])
+def test_the_longest_metadata_is_a_line_that_is_read_again(character: str) -> None:
+    each = len(as_text({"a": character}).encode()) - len('{"a":""}')
+    lent = replace(LENT, metadata=as_text({"a": character * ((MAX_METADATA_BYTES - len('{"a":""}')) // each)}))
+    lines = written(StoredState(namespace=NAMESPACE, allocations=(lent,)))
+
+    archive = file_of(lines)
+    check_archive(archive, "a")
+    archive.seek(0)
+
+    assert state_of(read_body(archive, "a")).allocations == (lent,)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"metadata": "[]"}, "metadata: .*JSON object"),
+        ({"metadata": "{"}, "metadata: .*JSON object"),
+        ({"metadata": "[" * 60_000}, "metadata: .*JSON object"),
+        ({"metadata": '{"a":NaN}'}, "metadata: .*JSON object"),
+        ({"metadata": '{"a":"\\udcff"}'}, "metadata: .*JSON object"),
+        ({"metadata": json.dumps({"a": "x" * MAX_METADATA_BYTES})}, "metadata: .*65536 bytes"),
+        ({"metadata": {"a": 1}}, "metadata: "),
+        ({"status": "asleep"}, "status: "),
+        ({"status": "expired"}, ".*ended_at if it has ended, and only then"),
+        ({"ended_at": 5.0}, ".*ended_at if it has ended, and only then"),
+        ({"remaining_seconds": -1}, "remaining_seconds: "),
+        ({"remaining_seconds": 1e300}, "remaining_seconds: "),
+        ({"user_id": ""}, "user_id: "),
+        ({"user_id": "bob\n"}, "user_id: "),
+        ({"user_id": "x" * 1025}, "user_id: "),
+        ({"session_id": "../etc"}, "session_id: "),
+        ({"deadline": 5.0}, "deadline: Extra inputs"),
+    ],
+)
+def test_an_allocated_session_that_no_daemon_would_keep_is_refused(fields: dict[str, object], problem: str) -> None:
+    lines = written()
+    number = number_of(lines, "allocation")
+    lines[number] = changed(lines[number], **fields)
+
+    with pytest.raises(ArchiveError, match=f"line {number + 1}: {problem}"):
+        check_archive(file_of(lines), "a")
+
+
+def test_an_allocated_session_that_is_there_twice_is_refused() -> None:
+    lines = written()
+    number = number_of(lines, "allocation")
+    lines.insert(number + 1, lines[number])
+
+    with pytest.raises(ArchiveError, match=f"line {number + 2}: allocated session chosen is there twice"):
         check_archive(file_of(lines), "a")
 
 

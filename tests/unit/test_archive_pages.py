@@ -16,7 +16,8 @@ from fakes import ManualClock, place
 from workroot.archive.document import records_of
 from workroot.archive.pages import Archive
 from workroot.archive.records import encode
-from workroot.core.changes import AliasBound, SessionSaved, StoredState
+from workroot.core.allocations import AllocatedSession, SessionStatus
+from workroot.core.changes import AliasBound, AllocationSaved, SessionSaved, StoredState
 from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.identities import Identities
 from workroot.core.projects import Directory
@@ -42,6 +43,16 @@ async def ledger() -> SessionLedger:
 
 def session(name: str, directory: str = "/work/there") -> SessionContext:
     return SessionContext.working_in(place(directory), ADA, SessionId(name), now=5.0)
+
+
+def lent(name: str, deadline: float = 60.0, *, owner: Owner = ADA) -> AllocatedSession:
+    return AllocatedSession(
+        session_id=SessionId(name), owner=owner, user_id="bob", created_at=5.0, deadline=deadline, last_accessed=5.0
+    )
+
+
+def over(name: str, *, owner: Owner = ADA) -> AllocatedSession:
+    return replace(lent(name, 0.0, owner=owner), status=SessionStatus.TERMINATED, ended_at=5.0, revision=2)
 
 
 def lines_of(state: StoredState) -> list[str]:
@@ -235,3 +246,76 @@ async def test_what_conversations_left_elsewhere_is_remembered_here_for_as_long_
     await ledger.connections.housekeep()
     assert len(ledger.connections) == 0
     assert ledger.connections.ended() == ()
+
+
+async def test_an_allocated_session_goes_on_elsewhere_for_as_long_as_it_had_left(ledger: SessionLedger) -> None:
+    there, clock = SessionLedger(MemoryStore(), ManualClock(), identities=Identities()), ManualClock()
+    await there.load()
+    here = SessionLedger(store := MemoryStore(), clock, identities=Identities())
+    await here.load()
+    await there.keep([AllocationSaved(lent("on", there.idle.now() + 60.0)), AllocationSaved(over("off"))], lambda: None)
+    clock.advance(5_000)
+
+    exported = [json.dumps(row) for row in rows(Archive(there, EventBus(), principal="uid:1000"))][1:-1]
+    taken = await Archive(here, EventBus(), principal="uid:1000").take_in(exported)
+
+    now = here.idle.now()
+    kept = (await store.load()).allocations
+    assert taken.taken["allocation"] == 2
+    assert set(here.allocations.all()) == set(kept)
+    assert set(kept) == {lent("on", now + 60.0), replace(over("off"), deadline=now, seen=now)}
+
+
+async def test_allocated_sessions_that_are_known_here_stay(ledger: SessionLedger) -> None:
+    archive = Archive(ledger, EventBus(), principal="uid:1000")
+    here = [lent("on", 7.0), over("off")]
+    await ledger.keep([AllocationSaved(each) for each in here], lambda: None)
+    theirs = (over("on"), lent("off"), lent("new"))
+
+    taken = [await archive.take_in(lines_of(StoredState(namespace=NAMESPACE, allocations=theirs))) for _ in range(2)]
+
+    assert [(each.taken["allocation"], each.known["allocation"]) for each in taken] == [(1, 2), (0, 3)]
+    assert {each.session_id for each in ledger.allocations.all()} == {"on", "off", "new"}
+    assert set(here) < set(ledger.allocations.all())
+
+
+async def test_an_allocated_session_that_somebody_just_allocates_stays_as_that_leaves_it(
+    ledger: SessionLedger,
+) -> None:
+    turns = Turns()
+    archive = Archive(ledger, EventBus(), principal="uid:1000", turns=turns)
+    theirs = lent("chosen")
+
+    async with turns.take(theirs.key):
+        taken = await archive.take_in(lines_of(StoredState(namespace=NAMESPACE, allocations=(theirs,))))
+
+    assert (taken.taken.total(), +taken.known) == (0, Counter({"allocation": 1}))
+
+
+async def test_what_contradicts_what_is_here_is_not_taken_in(ledger: SessionLedger) -> None:
+    """Nobody works under an id that is over or somebody else's, and an import ends nothing that somebody works in."""
+    eve = Owner("user:eve")
+    archive = Archive(ledger, EventBus(), principal="uid:1000")
+    now = ledger.idle.now()
+    await ledger.keep(
+        [
+            *(AllocationSaved(each) for each in (over("over"), lent("late", now), lent("eves", now + 60, owner=eve))),
+            *(AllocationSaved(lent("mine", now + 60)), SessionSaved(session("works"), 1.0)),
+            *(SessionSaved(session("taken"), 1.0), SessionSaved(session("both"), 1.0)),
+        ],
+        lambda: None,
+    )
+
+    taken = await archive.take_in(
+        lines_of(
+            StoredState(
+                namespace=NAMESPACE,
+                sessions=tuple(session(name) for name in ("over", "late", "eves", "mine", "new")),
+                allocations=(over("works"), lent("taken", owner=eve), lent("both"), lent("new", owner=eve)),
+            )
+        )
+    )
+
+    assert (taken.taken["session"], taken.taken["allocation"]) == (2, 1)
+    assert {each.session_id for each in ledger.sessions.all()} == {"works", "taken", "both", "mine", "new"}
+    assert {each.session_id for each in ledger.allocations.all()} == {"over", "late", "eves", "mine", "both"}

@@ -142,7 +142,7 @@ async def test_a_cancelled_caller_is_written_all_the_same_and_a_cancelled_writer
     assert [number(changes) for batch in writer.batches for changes in batch] == [0, 1]
 
 
-async def errors_of_two_callers(queue: CommitQueue, writer: GatedWriter) -> list[StoreError]:
+async def errors_of_two_callers(queue: CommitQueue[Sequence[Change]], writer: GatedWriter) -> list[StoreError]:
     """Start a caller that is being written and one that waits; return the list that gets their errors."""
     heard: list[StoreError] = []
 

@@ -12,7 +12,17 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from fakes import Gate, HeldStore, ManualClock
-from workroot.core.changes import IdleMark, IdleMarked, ProjectForgotten, ProjectSeen, SessionSaved, SessionTouched
+from workroot.core.allocations import AllocatedSession
+from workroot.core.changes import (
+    AllocationSaved,
+    AllocationTouched,
+    IdleMark,
+    IdleMarked,
+    ProjectForgotten,
+    ProjectSeen,
+    SessionSaved,
+    SessionTouched,
+)
 from workroot.core.projects import Directory, KnownProject, ProjectId
 from workroot.core.sessions import (
     Owner,
@@ -340,6 +350,25 @@ async def test_of_one_thing_the_last_is_written_and_all_in_one_commit(behind: Wr
 
     assert len(store.commits) == 1
     assert await kept(store) == (102.0, ["renamed"])
+
+
+async def test_the_use_of_an_allocated_session_and_of_its_directory_are_two_things(
+    behind: WriteBehind, store: HeldStore
+) -> None:
+    lent = AllocatedSession(
+        session_id=SESSION.session_id, owner=ADA, user_id=None, created_at=1.0, deadline=9.0, last_accessed=1.0
+    )
+    await store.commit([AllocationSaved(lent)])
+    behind.note(AllocationTouched(lent.key, 50.0))
+    behind.note(SessionTouched(SESSION.key, 101.0))
+    behind.note(AllocationTouched(lent.key, 51.0))
+    assert len(behind) == 2
+
+    await behind.flush()
+
+    state = await store.load()
+    assert [each.last_accessed for each in state.allocations] == [51.0]
+    assert [each.last_used for each in state.sessions] == [101.0]
 
 
 async def test_with_nothing_to_write_the_store_is_left_alone(behind: WriteBehind, store: HeldStore) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fakes import DAY, HOUR, ManualClock
+from workroot.core.allocations import AllocatedSession, SessionStatus
 from workroot.core.changes import IdleMark, StoredState
 from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.projects import Directory
@@ -15,6 +16,10 @@ from workroot.idle_clock import IdleClock
 
 ADA = Owner("uid:1000")
 ONE, TWO = SessionKey("default", SessionId("one")), SessionKey("default", SessionId("two"))
+
+LENT = AllocatedSession(
+    session_id=ONE.session_id, owner=ADA, user_id=None, created_at=1.0, deadline=99 * DAY, last_accessed=1.0
+)
 
 
 def session(key: SessionKey, *, last_used: float) -> SessionContext:
@@ -126,10 +131,17 @@ def test_it_is_never_before_what_was_seen_since_the_mark(clock: ManualClock, mar
             ),
         ),
         StoredState(namespace="n", ended_aliases=(EndedAlias(ADA, Alias("over"), 1.0, 11 * DAY),)),
+        StoredState(
+            namespace="n",
+            allocations=(
+                LENT,
+                replace(LENT, session_id=TWO.session_id, status=SessionStatus.EXPIRED, ended_at=1.0, seen=11 * DAY),
+            ),
+        ),
     ],
-    ids=["kept", "ended"],
+    ids=["kept", "ended", "allocated"],
 )
-def test_it_is_never_before_the_last_use_or_the_end_of_a_conversation(
+def test_it_is_never_before_the_last_use_or_an_end_that_is_remembered(
     clock: ManualClock, mark: IdleMark, state: StoredState
 ) -> None:
     for each in (state, replace(state, idle_mark=mark)):

@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from workroot.core.allocations import AllocatedSession
 from workroot.core.changes import (
     AliasBound,
     AliasEnded,
+    AllocationSaved,
+    AllocationsForgotten,
+    AllocationTouched,
     Change,
     ConnectionForgotten,
     ConnectionSaved,
@@ -40,6 +44,7 @@ SESSION = SessionContext(
 )
 ENDED = EndedSession(session_id=ONE, owner=ADA, last_directory=Directory("/"), ending=Ending.CLOSED, ended_at=1.0)
 PROJECT = KnownProject(project_id=ProjectId("p"), name="p", root=Directory("/"), worktree_of=None, seen_at=1.0)
+LENT = AllocatedSession(session_id=ONE, owner=ADA, user_id=None, created_at=1.0, deadline=2.0, last_accessed=1.0)
 CHANGES: list[Change] = [
     SessionSaved(SESSION, 1.0),
     SessionTouched(KEY, 2.0, 2.0),
@@ -55,6 +60,9 @@ CHANGES: list[Change] = [
     ConnectionForgotten(ADA, CONN),
     AliasEnded(EndedAlias(ADA, CONN, 1.0)),
     EndedAliasesForgotten(1.0),
+    AllocationSaved(LENT),
+    AllocationTouched(KEY, 2.0),
+    AllocationsForgotten(1.0),
 ]
 
 
@@ -100,6 +108,7 @@ def test_no_change_walks_through_a_table(connection: Explaining, change: Change)
     [
         ("DELETE FROM ended_sessions WHERE seen < 1", "ended_sessions_by_seen"),
         ("DELETE FROM ended_aliases WHERE seen < 1", "ended_aliases_by_seen"),
+        ("DELETE FROM allocated_sessions WHERE status <> 'active' AND seen < 1", "ended_allocations_by_seen"),
         ("DELETE FROM aliases WHERE sandbox = '' AND session_id = ''", "aliases_by_session"),  # the foreign key's
     ],
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fakes import place
+from workroot.core.allocations import AllocatedSession, SessionStatus
 from workroot.core.changes import AliasBound, IdleMark, ProjectSeen, StoredState
 from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.projects import Directory, DirectoryNode, KnownId, KnownProject, ProjectId, ProjectKey
@@ -30,6 +31,22 @@ def connection() -> Iterator[sqlite3.Connection]:
     made, _ = open_in_memory("/nowhere", migrations=MIGRATIONS)
     with closing(made):
         yield made
+
+
+def lent(name: str, deadline: float = 0.0, *, ended: float | None = None, owner: Owner = ADA) -> AllocatedSession:
+    """Return an allocated session of *name*; *ended*: when it did, on the idle clock."""
+    return AllocatedSession(
+        session_id=SessionId(name),
+        owner=owner,
+        user_id="bob",
+        created_at=5.0,
+        deadline=deadline,
+        last_accessed=5.0,
+        metadata='{"a":1}',
+        status=SessionStatus.ACTIVE if ended is None else SessionStatus.EXPIRED,
+        ended_at=None if ended is None else 5.0,
+        seen=ended or 0.0,
+    )
 
 
 def state_of(name: str, at: float) -> StoredState:
@@ -60,6 +77,7 @@ def state_of(name: str, at: float) -> StoredState:
         ),
         connections=(KeptConnection(owner=ADA, alias=Alias(f"connection {name}"), last_used=5.0, seen=at),),
         ended_aliases=(EndedAlias(ADA, Alias(f"ended alias {name}"), 5.0, at),),
+        allocations=(lent(f"lent_ended_{name}", at, ended=at), lent(f"lent_{name}", at + 60.0)),
         idle_mark=IdleMark(at, 1_000.0, 10.0),
     )
 
@@ -128,6 +146,47 @@ def test_what_is_united_is_on_the_idle_clock_of_what_is_held(has_mark: bool) -> 
     assert {each.session_id: each.seen for each in both.ended} == {"wr_ended_theirs": 50.0 - age, "wr_ended_ours": 50.0}
     assert [each.seen for each in both.connections] == [50.0 - age, 50.0]
     assert [each.seen for each in both.ended_aliases] == [50.0 - age, 50.0]
+    assert {each.session_id: (each.deadline, each.seen) for each in both.allocations} == {
+        "lent_theirs": (110.0 - age, 0.0),
+        "lent_ended_theirs": (50.0 - age, 50.0 - age),
+        "lent_ours": (110.0, 0.0),
+        "lent_ended_ours": (50.0, 50.0),
+    }
+
+
+def test_the_end_of_an_allocated_session_tells_where_an_idle_clock_stood() -> None:
+    theirs = StoredState(namespace="theirs", allocations=(lent("over", 40.0, ended=40.0), lent("on", 100.0)))
+
+    both = united(theirs, StoredState(namespace="ours"))
+
+    assert [(each.deadline, each.seen) for each in both.allocations] == [(0.0, 0.0), (60.0, 0.0)]
+
+
+def test_what_contradicts_an_allocated_session_stays_unknown() -> None:
+    """A session that is held goes on, and the owner of an id that is allocated stays its only one."""
+    eve = Owner("uid:1001")
+
+    def working(name: str) -> SessionContext:
+        return SessionContext.working_in(place("/work"), ADA, SessionId(name), now=5.0)
+
+    found = StoredState(
+        namespace="theirs",
+        sessions=(working("over"), working("eves"), working("own")),
+        allocations=(
+            *(lent("closed", ended=1.0), lent("taken", owner=eve), lent("kept", 9.0)),
+            *(lent("same", 9.0), lent("over", 9.0)),
+        ),
+    )
+    held = StoredState(
+        namespace="ours",
+        sessions=(working("closed"), working("taken"), working("kept")),
+        allocations=(lent("over", ended=1.0), lent("eves", owner=eve), lent("own"), lent("same")),
+    )
+
+    unknown = unknown_part(found, held)
+
+    assert [each.session_id for each in unknown.sessions] == ["own"]
+    assert [each.session_id for each in unknown.allocations] == ["kept"]
 
 
 def test_a_conversation_of_an_older_schema_is_on_no_clock() -> None:

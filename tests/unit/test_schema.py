@@ -108,6 +108,59 @@ def test_the_fourth_step_places_conversations_on_the_idle_clock_too(connection: 
     assert connection.execute("SELECT seen FROM connections").fetchall() == [(None,)]
 
 
+LENT = (
+    "INSERT INTO allocated_sessions "
+    "VALUES ('default', 'lent', 'uid:1', 'bob', 1.0, 2.0, 1.0, '{}', 'active', NULL, 0, 2)"
+)
+
+
+def test_the_fifth_step_makes_room_for_allocated_sessions(connection: sqlite3.Connection) -> None:
+    migrate(connection, 0, MIGRATIONS[:5])
+
+    assert version(connection) == 5
+    assert "allocated_sessions" in tables(connection)
+    nullable = {
+        name for _, name, _, not_null, *_ in connection.execute("PRAGMA table_info(allocated_sessions)") if not not_null
+    }
+    assert nullable == {"user_id", "ended_at"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("UPDATE allocated_sessions SET principal = 'uid:2'", "belongs to somebody else"),
+        ("UPDATE allocated_sessions SET user_id = NULL", "belongs to somebody else"),
+        ("UPDATE allocated_sessions SET sandbox = 'other'", "belongs to somebody else"),
+        ("UPDATE allocated_sessions SET session_id = 'other'", "belongs to somebody else"),
+        ("UPDATE allocated_sessions SET revision = 1", "newer revision"),
+    ],
+)
+def test_no_statement_goes_around_the_rules_of_allocated_sessions(
+    connection: sqlite3.Connection, sql: str, problem: str
+) -> None:
+    migrate(connection, 0, MIGRATIONS)
+    connection.execute(LENT)
+    before = connection.execute("SELECT * FROM allocated_sessions").fetchall()
+
+    with pytest.raises(sqlite3.IntegrityError, match=problem):
+        connection.execute(sql)
+
+    assert connection.execute("SELECT * FROM allocated_sessions").fetchall() == before
+
+
+@pytest.mark.parametrize("column", ["status = 'active'", "deadline = 9.0", "metadata = '[]'", "last_accessed = 9.0"])
+def test_no_statement_changes_an_allocated_session_that_ended(connection: sqlite3.Connection, column: str) -> None:
+    migrate(connection, 0, MIGRATIONS)
+    connection.execute(LENT)
+    connection.execute("UPDATE allocated_sessions SET status = 'expired', ended_at = 3.0, seen = 3.0")
+
+    with pytest.raises(sqlite3.IntegrityError, match="has ended"):
+        connection.execute(f"UPDATE allocated_sessions SET {column}")
+    connection.execute(LENT.replace("INSERT", "INSERT OR REPLACE").replace("'active', NULL", "'expired', 9.0"))
+
+    assert connection.execute("SELECT status, ended_at FROM allocated_sessions").fetchall() == [("expired", 3.0)]
+
+
 def test_a_later_step_keeps_what_is_there(connection: sqlite3.Connection) -> None:
     migrate(connection, 0, MIGRATIONS)
     namespace = connection.execute("SELECT value FROM meta").fetchall()

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from workroot import __version__
 from workroot.archive.records import (
     LONGEST_LINE,
+    OLDEST_VERSION,
     VERSION,
     AliasRecord,
+    AllocationRecord,
     ConnectionRecord,
     EndedAliasRecord,
     EndedRecord,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
+    from workroot.core.allocations import AllocatedSession
     from workroot.core.changes import StoredState
     from workroot.core.sessions import SessionContext
     from workroot.held_state import Moment
@@ -39,23 +42,25 @@ if TYPE_CHECKING:
 __all__ = ["check_archive", "read_body", "records_of"]
 
 
-def records_of(state: StoredState | Moment, *, principal: str) -> Iterator[Record]:
+def records_of(state: StoredState | Moment, *, principal: str, now: float = 0.0) -> Iterator[Record]:
     """Yield the records of all that is held, from head to end.
 
     Args:
         state: all of it, at one moment.
         principal: of the user whose daemon it is; elsewhere, somebody else's takes its place.
+        now: the time of that moment, on the idle clock.
     """
     count = 0
-    for record in _head_and_body(state, principal):
+    for record in _head_and_body(state, principal, now):
         count += 1
         yield record
     yield EndRecord(records=count)
 
 
-def _head_and_body(state: StoredState | Moment, principal: str) -> Iterator[Record]:
+def _head_and_body(state: StoredState | Moment, principal: str, now: float) -> Iterator[Record]:
+    allocations = tuple(state.allocations)
     yield HeadRecord(
-        version=VERSION,
+        version=VERSION if allocations else OLDEST_VERSION,
         workroot=__version__,
         written_at=time.time(),
         principal=principal,
@@ -71,6 +76,8 @@ def _head_and_body(state: StoredState | Moment, principal: str) -> Iterator[Reco
             ending=ended.ending.value,
             ended_at=ended.ended_at,
         )
+    for allocation in allocations:
+        yield _allocation_record(allocation, now)
     for bound in state.aliases:
         yield AliasRecord(**bound.owner._asdict(), alias=bound.alias, session_id=bound.session_id)
     for kept in state.connections:
@@ -122,6 +129,22 @@ def _session_record(session: SessionContext) -> SessionRecord:
     )
 
 
+def _allocation_record(allocation: AllocatedSession, now: float) -> AllocationRecord:
+    is_over = allocation.status.is_final
+    return AllocationRecord(
+        **allocation.owner._asdict(),
+        session_id=allocation.session_id,
+        user_id=allocation.user_id,
+        created_at=allocation.created_at,
+        remaining_seconds=0.0 if is_over else max(0.0, allocation.deadline - now),
+        last_accessed=allocation.last_accessed,
+        metadata=allocation.metadata,
+        status=allocation.status.value,
+        ended_at=allocation.ended_at,
+        revision=allocation.revision,
+    )
+
+
 def check_archive(file: IO[bytes], name: str) -> HeadRecord:
     """Read a whole archive and return its head.
 
@@ -134,6 +157,7 @@ def check_archive(file: IO[bytes], name: str) -> HeadRecord:
     """
     head: HeadRecord | None = None
     sessions: set[tuple[str, str]] = set()
+    allocated: set[tuple[str, str]] = set()
     for number, record in _records(file, name):
         match record:
             case HeadRecord():
@@ -142,6 +166,10 @@ def check_archive(file: IO[bytes], name: str) -> HeadRecord:
                 if (record.sandbox, record.session_id) in sessions:
                     raise ArchiveError(name, f"session {record.session_id[:11]} is there twice", line=number)
                 sessions.add((record.sandbox, record.session_id))
+            case AllocationRecord():
+                if (record.sandbox, record.session_id) in allocated:
+                    raise ArchiveError(name, f"allocated session {record.session_id[:11]} is there twice", line=number)
+                allocated.add((record.sandbox, record.session_id))
             case AliasRecord():
                 if (record.sandbox, record.session_id) not in sessions:
                     problem = f"it names session {record.session_id[:11]}, which no line before it is about"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Archive", "Page"]
 
 _PAGE_LINES = 200  # some 3 ms of the daemon's time
-_PAGE_LENGTH = 128 * 1024  # characters; a line more may follow: of one session with long paths it has 50,000
+_PAGE_LENGTH = 128 * 1024  # characters; a line more may follow, of LONGEST_LINE at most
 _MOST_OPEN = 4  # exports that nobody has read to their end; the oldest gives way
 
 
@@ -71,7 +71,7 @@ class Archive:
         """
         if cursor is None:
             cursor = secrets.token_hex(8)
-            records = records_of(self._held.moment(), principal=self._principal)
+            records = records_of(self._held.moment(), principal=self._principal, now=self._held.idle.now())
             self._open[cursor] = map(encode, records)
             if len(self._open) > _MOST_OPEN:
                 del self._open[next(iter(self._open))]

@@ -6,17 +6,21 @@ out of `decode` can be kept as it is.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+import json
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from workroot.core.allocations import MAX_METADATA_BYTES, as_text
 from workroot.core.sessions import DEFAULT_SANDBOX
 from workroot.kept_connections import MOST_SUBSCRIPTIONS
 
 __all__ = [
     "LONGEST_LINE",
+    "OLDEST_VERSION",
     "VERSION",
     "AliasRecord",
+    "AllocationRecord",
     "ConnectionRecord",
     "EndRecord",
     "EndedAliasRecord",
@@ -30,7 +34,11 @@ __all__ = [
     "encode",
 ]
 
-VERSION = 1
+VERSION = 2
+"""Of the form that may hold allocated sessions."""
+
+OLDEST_VERSION = 1
+"""Of the form without them; an archive that holds none is of this one, so that an older workroot reads it."""
 
 LONGEST_LINE = 256 * 1024
 """Bytes. A session with the longest paths and many signs takes a quarter of that."""
@@ -44,6 +52,13 @@ def _directory(value: str) -> str:
     return value
 
 
+def _metadata(value: str) -> str:
+    try:
+        return as_text(json.loads(value))
+    except (ValueError, RecursionError):
+        raise ValueError(f"a JSON object of at most {MAX_METADATA_BYTES} bytes is needed") from None
+
+
 _Path: TypeAlias = Annotated[str, AfterValidator(_directory)]
 _Text: TypeAlias = Annotated[str, Field(max_length=_LONGEST_PATH)]
 _Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
@@ -53,6 +68,8 @@ _ProjectId: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-
 _Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]  # up to the year 5138
 _Count: TypeAlias = Annotated[int, Field(ge=0, le=10**9)]
 _LogLevel: TypeAlias = Annotated[str, Field(pattern="^(debug|info|notice|warning|error|critical|alert|emergency)$")]
+_UserId: TypeAlias = Annotated[str, Field(max_length=1024, pattern=r"^\P{Cc}+$")]
+_Metadata: TypeAlias = Annotated[str, AfterValidator(_metadata)]
 _Sign: TypeAlias = tuple[_Text, _Text, bool]
 
 
@@ -109,6 +126,31 @@ class EndedRecord(_Owned):
     last_directory: _Path
     ending: Literal["closed", "expired"]
     ended_at: _Seconds
+
+
+class AllocationRecord(_Owned):
+    """An allocated session; `workroot.core.allocations.AllocatedSession` says what the fields mean.
+
+    Attributes:
+        remaining_seconds: of its time to live, when the archive was written; of an ended one, 0.
+    """
+
+    kind: Literal["allocation"] = "allocation"
+    session_id: _SessionId
+    user_id: _UserId | None = None
+    created_at: _Seconds
+    remaining_seconds: _Seconds = 0.0
+    last_accessed: _Seconds
+    metadata: _Metadata = "{}"
+    status: Literal["active", "expired", "invalidated", "terminated"] = "active"
+    ended_at: _Seconds | None = None
+    revision: Annotated[int, Field(ge=1, le=10**15)] = 1
+
+    @model_validator(mode="after")
+    def _check_end(self) -> Self:
+        if (self.status == "active") != (self.ended_at is None):
+            raise ValueError("an allocated session has ended_at if it has ended, and only then")
+        return self
 
 
 class AliasRecord(_Owned):
@@ -176,6 +218,7 @@ Record: TypeAlias = (
     HeadRecord
     | SessionRecord
     | EndedRecord
+    | AllocationRecord
     | AliasRecord
     | ConnectionRecord
     | EndedAliasRecord

@@ -1,6 +1,7 @@
 """From the records of an archive to what a store and a daemon hold.
 
-The clock on which idle time is counted is each daemon's own, so an archive says nothing of it.
+The clock on which idle time is counted is each daemon's own, so an archive says nothing of it: what has a time to live
+is here on a clock that stood at 0 when the archive was written.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from workroot.archive.records import (
     AliasRecord,
+    AllocationRecord,
     ConnectionRecord,
     EndedAliasRecord,
     EndedRecord,
@@ -17,6 +19,7 @@ from workroot.archive.records import (
     Record,
     SessionRecord,
 )
+from workroot.core.allocations import AllocatedSession, SessionStatus
 from workroot.core.changes import AliasBound, ProjectSeen, StoredState
 from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.projects import Directory, KnownId, KnownProject, ProjectId, ProjectKey
@@ -37,12 +40,15 @@ def state_of(records: Iterable[Record]) -> StoredState:
     project_ids: list[KnownId] = []
     connections: list[KeptConnection] = []
     ended_aliases: list[EndedAlias] = []
+    allocations: list[AllocatedSession] = []
     for record in records:
         match record:
             case SessionRecord():
                 sessions.append(_session(record))
             case EndedRecord():
                 ended.append(_ended(record))
+            case AllocationRecord():
+                allocations.append(_allocation(record))
             case AliasRecord():
                 aliases.append(AliasBound(_owner(record), Alias(record.alias), SessionId(record.session_id)))
             case ConnectionRecord():
@@ -64,11 +70,18 @@ def state_of(records: Iterable[Record]) -> StoredState:
         project_ids=tuple(project_ids),
         connections=tuple(connections),
         ended_aliases=tuple(ended_aliases),
+        allocations=tuple(allocations),
     )
 
 
 def _owner(
-    record: SessionRecord | EndedRecord | AliasRecord | ConnectionRecord | EndedAliasRecord | ProjectRecord,
+    record: SessionRecord
+    | EndedRecord
+    | AllocationRecord
+    | AliasRecord
+    | ConnectionRecord
+    | EndedAliasRecord
+    | ProjectRecord,
 ) -> Owner:
     return Owner(record.principal, record.sandbox)
 
@@ -97,6 +110,21 @@ def _ended(record: EndedRecord) -> EndedSession:
         last_directory=Directory(record.last_directory),
         ending=Ending(record.ending),
         ended_at=record.ended_at,
+    )
+
+
+def _allocation(record: AllocationRecord) -> AllocatedSession:
+    return AllocatedSession(
+        session_id=SessionId(record.session_id),
+        owner=_owner(record),
+        user_id=record.user_id,
+        created_at=record.created_at,
+        deadline=record.remaining_seconds,
+        last_accessed=record.last_accessed,
+        metadata=record.metadata,
+        status=SessionStatus(record.status),
+        ended_at=record.ended_at,
+        revision=record.revision,
     )
 
 

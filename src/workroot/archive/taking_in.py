@@ -1,7 +1,8 @@
 """What of an archive is not here yet, and how it becomes part of what is held.
 
 What is here already stays as it is, so that taking the same archive in twice is taking it in once. A session counts as
-used when it is taken in: for how long it was idle elsewhere says nothing about who will pass its handle here.
+used when it is taken in: for how long it was idle elsewhere says nothing about who will pass its handle here. What was
+allocated for a time goes on for as long as it had left when the archive was written.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from workroot.core.changes import (
     AliasBound,
     AliasEnded,
+    AllocationSaved,
     Change,
     ConnectionSaved,
     ProjectIdKept,
@@ -24,8 +26,9 @@ from workroot.core.sessions import SessionKey
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable
 
+    from workroot.core.allocations import AllocatedSession
     from workroot.core.changes import StoredState
-    from workroot.core.sessions import Owner
+    from workroot.core.sessions import Owner, SessionContext
     from workroot.held_state import HeldState
 
 __all__ = ["TakingIn", "keys_of"]
@@ -36,6 +39,7 @@ def keys_of(found: StoredState) -> set[SessionKey]:
     return {
         *(session.key for session in found.sessions),
         *(ended.key for ended in found.ended),
+        *(allocation.key for allocation in found.allocations),
         *(SessionKey(bound.owner.sandbox, bound.session_id) for bound in found.aliases),
     }
 
@@ -61,6 +65,7 @@ class TakingIn:
         self.known: Counter[str] = Counter()
         self._owners: dict[SessionKey, Owner] = {}
         self._plan_sessions(found)
+        self._plan_allocations(found)
         self._plan_aliases(found)
         now = held.idle.now()
         connections, ended = held.connections.unknown(found.connections, found.ended_aliases)
@@ -90,11 +95,38 @@ class TakingIn:
         def is_new(key: SessionKey) -> bool:
             return key in self._free and table.of_key(key) is None and key not in table.endings
 
-        new = [each for each in found.sessions if is_new(each.key)]
+        def may_be(session: SessionContext) -> bool:
+            there = self._held.allocations.get(session.key)
+            return there is None or (
+                there.owner == session.owner and there.deadline > now and not there.status.is_final
+            )
+
+        new = [each for each in found.sessions if is_new(each.key) and may_be(each)]
         self._owners.update((each.key, each.owner) for each in new)
         self._add("session", [SessionSaved(each, now) for each in new], of=len(found.sessions))
         gone = [each for each in found.ended if is_new(each.key)]
         self._add("ended", [SessionEnded(replace(each, seen=now)) for each in gone], of=len(found.ended))
+
+    def _plan_allocations(self, found: StoredState) -> None:
+        """Place what is new here on the clock of here, with the time to live that it had left."""
+        now, table = self._held.idle.now(), self._held.sessions
+
+        def is_new(allocation: AllocatedSession) -> bool:
+            key = allocation.key
+            if key not in self._free or self._held.allocations.get(key) is not None:
+                return False
+            session = table.of_key(key)
+            if session is not None and allocation.status.is_final:
+                return False
+            owner = session.owner if session is not None else self._owners.get(key)
+            return owner in (None, allocation.owner)
+
+        new = [
+            replace(each, deadline=now + each.deadline, seen=now if each.status.is_final else 0.0)
+            for each in found.allocations
+            if is_new(each)
+        ]
+        self._add("allocation", [AllocationSaved(each) for each in new], of=len(found.allocations))
 
     def _plan_aliases(self, found: StoredState) -> None:
         table = self._held.sessions

@@ -37,6 +37,7 @@ _IN_MEMORY_BYTES = 4 * 1024 * 1024  # of what comes through a pipe; more of it w
 _NAMES = {
     "session": "sessions",
     "ended": "ended sessions",
+    "allocation": "allocated sessions",
     "alias": "names of sessions",
     "connection": "conversations",
     "ended_alias": "ended conversations",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from workroot.core.allocations import AllocatedSession
 from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.projects import Directory, KnownId, KnownProject
 from workroot.core.sessions import Alias, EndedSession, Owner, SessionContext, SessionId, SessionKey
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AliasBound",
     "AliasEnded",
+    "AllocationSaved",
+    "AllocationTouched",
+    "AllocationsForgotten",
     "Change",
     "ConnectionForgotten",
     "ConnectionSaved",
@@ -163,6 +167,32 @@ class EndedAliasesForgotten:
     before: float
 
 
+@dataclass(frozen=True, slots=True)
+class AllocationSaved:
+    """Keep this allocated session, unless a newer revision of it, or its end if this is one, is kept already."""
+
+    allocation: AllocatedSession
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationTouched:
+    """The allocated session was used; earlier than what is kept, or after its end, that changes nothing.
+
+    Attributes:
+        last_accessed: in seconds since the Unix epoch.
+    """
+
+    key: SessionKey
+    last_accessed: float
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationsForgotten:
+    """Forget the allocated sessions that ended before this time, on the idle clock: their ids are free again."""
+
+    before: float
+
+
 Change = (
     SessionSaved
     | SessionTouched
@@ -178,6 +208,9 @@ Change = (
     | ConnectionForgotten
     | AliasEnded
     | EndedAliasesForgotten
+    | AllocationSaved
+    | AllocationTouched
+    | AllocationsForgotten
 )
 
 
@@ -187,6 +220,7 @@ class StoredState:
 
     Attributes:
         namespace: UUID as text, made once per store: ids of projects without a config derive from it.
+        allocations: sessions that were allocated, ended ones included.
         seen: when sessions were used last, on the idle clock; those of older schemas are missing.
         idle_mark: where the idle clock stood, as last noted; None if it never was.
     """
@@ -199,5 +233,6 @@ class StoredState:
     project_ids: tuple[KnownId, ...] = ()
     connections: tuple[KeptConnection, ...] = ()
     ended_aliases: tuple[EndedAlias, ...] = ()
+    allocations: tuple[AllocatedSession, ...] = ()
     seen: Mapping[SessionKey, float] = field(default_factory=dict)
     idle_mark: IdleMark | None = None

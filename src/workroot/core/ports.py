@@ -33,6 +33,8 @@ class SessionStore(Protocol):
         its key, and a second ending leaves the first as it is. A key stays with its principal,
         and an alias stands only for a session that is kept, of the same owner. Until it is forgotten
         that a conversation was ended, nothing can be kept of it, and the time of its first end stays.
+        An allocated session stays with its principal and user, and once it has ended nothing but forgetting changes it:
+        it cannot be saved as active again, and a second end leaves the first as it is.
 
         Raises:
             ChangeRefusedError: one of *changes* breaks these rules or holds text that is not Unicode

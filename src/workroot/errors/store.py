@@ -60,7 +60,9 @@ class StoreInUseError(StoreError):
             )
             return
         who = "another process" if pid is None else f"process {pid}"
-        super().__init__(f"{path} is in use by {who}; connect to the running daemon instead")
+        super().__init__(
+            f"{path} is in use by {who}; connect to the running daemon instead (in Python, workroot.connect())"
+        )
 
 
 class ArchiveError(WorkrootError):

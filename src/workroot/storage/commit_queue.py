@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 import anyio
 
@@ -17,18 +17,19 @@ from workroot.errors import StoreError, StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from workroot.core.changes import Change
-
 __all__ = ["CommitQueue"]
 
-_Request: TypeAlias = "tuple[Sequence[Change], asyncio.Future[StoreError | None]]"
+_Request = TypeVar("_Request")
+"""What one caller asks for."""
+
+_Caller: TypeAlias = "tuple[_Request, asyncio.Future[StoreError | None]]"
 """What one caller asks for, and what answers it."""
 
 _BATCH_CALLERS = 256
 """More gain little (a commit is a twentieth of what 256 callers' rows take) and delay the first."""
 
 
-class CommitQueue:
+class CommitQueue(Generic[_Request]):
     """Callers in, batches out.
 
     Args:
@@ -41,19 +42,19 @@ class CommitQueue:
 
     def __init__(
         self,
-        write: Callable[[list[Sequence[Change]]], Awaitable[Sequence[StoreError | None]]],
+        write: Callable[[list[_Request]], Awaitable[Sequence[StoreError | None]]],
         *,
         capacity: int,
     ) -> None:
         self._write, self._capacity = write, capacity
-        self._waiting: deque[_Request] = deque()
+        self._waiting: deque[_Caller[_Request]] = deque()
         self._noted: asyncio.Future[None] | None = None  # what the writer waits for while nobody waits for it
         self._is_closed, self.was_given_up = False, False
         # Whoever ends the program cancels everything; what was accepted is finished all the same.
         self._life = anyio.CancelScope(shield=True)
 
-    async def put(self, changes: Sequence[Change]) -> None:
-        """Wait until *changes* are kept.
+    async def put(self, request: _Request) -> None:
+        """Wait until what *request* asks for is kept.
 
         Raises:
             StoreError: what the writer answered.
@@ -65,7 +66,7 @@ class CommitQueue:
             raise StoreUnavailableError("the store is busy, too many changes wait: repeat the call")
         # A plain future: an event of anyio's costs four times as much, a third of all that a caller costs.
         answer: asyncio.Future[StoreError | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((changes, answer))
+        self._waiting.append((request, answer))
         self._wake()
         if (error := await answer) is not None:
             raise error
@@ -77,12 +78,12 @@ class CommitQueue:
 
     async def run(self) -> None:
         """Write batch after batch until the queue is closed and empty."""
-        batch: list[_Request] = []
+        batch: list[_Caller[_Request]] = []
         try:
             with self._life:
                 while await self._wait_for_callers():
                     batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH_CALLERS))]
-                    self._answer(batch, await self._write([changes for changes, _ in batch]))
+                    self._answer(batch, await self._write([request for request, _ in batch]))
                     batch = []
         finally:  # given up, or a fault of our own: nobody is left waiting
             self._is_closed, self.was_given_up = True, bool(batch)
@@ -109,7 +110,7 @@ class CommitQueue:
             await self._noted
         return True
 
-    def _answer(self, batch: Sequence[_Request], errors: Sequence[StoreError | None]) -> None:
+    def _answer(self, batch: Sequence[_Caller[_Request]], errors: Sequence[StoreError | None]) -> None:
         for (_, answer), error in zip(batch, errors, strict=True):
             if not answer.done():  # else its caller was cancelled
                 answer.set_result(error)

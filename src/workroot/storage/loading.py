@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from workroot.core.allocations import AllocatedSession, SessionStatus
 from workroot.core.changes import AliasBound, IdleMark, ProjectSeen, StoredState
 from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.projects import Directory, DirectoryNode, KnownId, KnownProject, ProjectId, ProjectKey
@@ -93,6 +94,7 @@ def read_state(connection: sqlite3.Connection) -> StoredState:
                 "SELECT sandbox, principal, alias, ended_at, seen FROM ended_aliases"
             )
         ),
+        allocations=_allocations(connection, owners),
         seen=seen,
         idle_mark=IdleMark(*json.loads(meta["idle_mark"])) if "idle_mark" in meta else None,
     )
@@ -172,5 +174,43 @@ def _ended(connection: sqlite3.Connection, owners: _Owners) -> tuple[EndedSessio
         )
         for sandbox, session_id, principal, last_directory, ending, ended_at, seen in connection.execute(
             "SELECT sandbox, session_id, principal, last_directory, ending, ended_at, seen FROM ended_sessions"
+        )
+    )
+
+
+def _allocations(connection: sqlite3.Connection, owners: _Owners) -> tuple[AllocatedSession, ...]:
+    statuses = {status.value: status for status in SessionStatus}
+    texts: dict[Any, Any] = {}
+    one = texts.setdefault
+    return tuple(
+        AllocatedSession(
+            session_id=session_id,
+            owner=owners[principal, sandbox],
+            user_id=one(user_id, user_id),
+            created_at=created_at,
+            deadline=deadline,
+            last_accessed=last_accessed,
+            metadata="{}" if metadata == "{}" else metadata,  # one object, where most remember nothing
+            status=statuses[status],
+            ended_at=ended_at,
+            seen=seen,
+            revision=revision,
+        )
+        for (
+            sandbox,
+            session_id,
+            principal,
+            user_id,
+            created_at,
+            deadline,
+            last_accessed,
+            metadata,
+            status,
+            ended_at,
+            seen,
+            revision,
+        ) in connection.execute(
+            "SELECT sandbox, session_id, principal, user_id, created_at, deadline, last_accessed, metadata, status, "
+            "ended_at, seen, revision FROM allocated_sessions"
         )
     )

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from anyio.lowlevel import checkpoint
 
 from workroot.core.changes import (
     AliasBound,
     AliasEnded,
+    AllocationSaved,
+    AllocationsForgotten,
+    AllocationTouched,
     Change,
     ConnectionForgotten,
     ConnectionSaved,
@@ -22,6 +24,7 @@ from workroot.core.changes import (
     EndedForgotten,
     EndingForgotten,
     IdleMark,
+    IdleMarked,
     ProjectForgotten,
     ProjectIdKept,
     ProjectSeen,
@@ -38,17 +41,17 @@ from workroot.core.sessions import (
     SessionKey,
 )
 from workroot.errors import ChangeRefusedError
+from workroot.storage.undo import Undo
+from workroot.storage.unicode_text import check_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from workroot.core.allocations import AllocatedSession
     from workroot.core.connections import EndedAlias, KeptConnection
     from workroot.core.projects import Directory, KnownId, ProjectKey
 
 __all__ = ["MemoryStore"]
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 
 
 class MemoryStore:
@@ -66,6 +69,8 @@ class MemoryStore:
         self._project_ids: dict[ProjectKey, KnownId] = {}
         self._connections: dict[tuple[Owner, Alias], KeptConnection] = {}
         self._ended_aliases: dict[tuple[Owner, Alias], EndedAlias] = {}
+        self._allocations: dict[SessionKey, AllocatedSession] = {}
+        self._over: dict[SessionKey, float] = {}  # which of them ended, and when: the others need no look to forget
 
     async def load(self) -> StoredState:
         """Return all that is kept."""
@@ -79,6 +84,7 @@ class MemoryStore:
             project_ids=tuple(self._project_ids.values()),
             connections=tuple(self._connections.values()),
             ended_aliases=tuple(self._ended_aliases.values()),
+            allocations=tuple(self._allocations.values()),
             seen=dict(self._seen),
             idle_mark=self._idle_mark.get(None),
         )
@@ -90,10 +96,10 @@ class MemoryStore:
             ChangeRefusedError: as the port says; none was kept.
         """
         await checkpoint()
-        undo = _Undo()
+        undo = Undo()
         try:
             for change in changes:
-                _check_text(change)
+                check_text(change)
                 self._apply(change, undo)
         except ChangeRefusedError:
             undo.run()
@@ -107,20 +113,14 @@ class MemoryStore:
     def attach(self, snapshot: Callable[[], StoredState], adopt: Callable[[StoredState], None]) -> None:
         """Do nothing: memory is not lost as a file can be."""
 
-    def _apply(self, change: Change, undo: _Undo) -> None:
+    def _apply(self, change: Change, undo: Undo) -> None:
         match change:
             case SessionSaved(session, seen):
                 self._save(session, seen, undo)
             case SessionTouched():
                 self._touch(change, undo)
             case SessionEnded(ended):
-                if ended.key not in self._ended:
-                    undo.put(self._ended, ended.key, ended)
-                    undo.drop(self._sessions, ended.key)
-                    undo.drop(self._seen, ended.key)
-                    for name in self._aliases_of.get(ended.key, ()):
-                        undo.drop(self._aliases, name)
-                    undo.drop(self._aliases_of, ended.key)
+                self._end(ended, undo)
             case AliasBound():
                 self._bind(change, undo)
             case ProjectSeen() | ProjectForgotten() | ProjectIdKept():
@@ -132,10 +132,12 @@ class MemoryStore:
                     undo.drop(self._ended, key)
             case EndingForgotten(key):
                 undo.drop(self._ended, key)
-            case _:  # IdleMarked
-                undo.put(self._idle_mark, None, change.mark)
+            case IdleMarked(mark):
+                undo.put(self._idle_mark, None, mark)
+            case _:  # of allocated sessions
+                self._apply_to_allocations(change, undo)
 
-    def _apply_to_projects(self, change: ProjectSeen | ProjectForgotten | ProjectIdKept, undo: _Undo) -> None:
+    def _apply_to_projects(self, change: ProjectSeen | ProjectForgotten | ProjectIdKept, undo: Undo) -> None:
         match change:
             case ProjectSeen(owner, project):
                 known = self._projects.get((owner, project.root))
@@ -147,7 +149,7 @@ class MemoryStore:
                 undo.put(self._project_ids, change.known.key, change.known)
 
     def _apply_to_connections(
-        self, change: ConnectionSaved | ConnectionForgotten | AliasEnded | EndedAliasesForgotten, undo: _Undo
+        self, change: ConnectionSaved | ConnectionForgotten | AliasEnded | EndedAliasesForgotten, undo: Undo
     ) -> None:
         match change:
             case ConnectionSaved(kept):
@@ -164,7 +166,22 @@ class MemoryStore:
                 for name in [name for name, ended in self._ended_aliases.items() if ended.seen < change.before]:
                     undo.drop(self._ended_aliases, name)
 
-    def _save(self, session: SessionContext, seen: float | None, undo: _Undo) -> None:
+    def _apply_to_allocations(
+        self, change: AllocationSaved | AllocationTouched | AllocationsForgotten, undo: Undo
+    ) -> None:
+        match change:
+            case AllocationSaved(allocation):
+                self._allocate(allocation, undo)
+            case AllocationTouched(key, last_accessed):
+                kept = self._allocations.get(key)
+                if kept is not None and not kept.status.is_final and kept.last_accessed < last_accessed:
+                    undo.put(self._allocations, key, replace(kept, last_accessed=last_accessed))
+            case _:  # AllocationsForgotten
+                for gone in [key for key, seen in self._over.items() if seen < change.before]:
+                    undo.drop(self._over, gone)
+                    undo.drop(self._allocations, gone)
+
+    def _save(self, session: SessionContext, seen: float | None, undo: Undo) -> None:
         if session.key in self._ended:
             raise ChangeRefusedError(f"session {session.session_id!r}", "it has ended")
         kept = self._sessions.get(session.key)
@@ -175,7 +192,7 @@ class MemoryStore:
             if seen is not None:
                 undo.put(self._seen, session.key, seen)
 
-    def _touch(self, touched: SessionTouched, undo: _Undo) -> None:
+    def _touch(self, touched: SessionTouched, undo: Undo) -> None:
         key, last_used, seen = touched.key, touched.last_used, touched.seen
         if (kept := self._sessions.get(key)) is None:
             return
@@ -184,7 +201,17 @@ class MemoryStore:
         if seen is not None and seen > self._seen.get(key, float("-inf")):
             undo.put(self._seen, key, seen)
 
-    def _bind(self, bound: AliasBound, undo: _Undo) -> None:
+    def _end(self, ended: EndedSession, undo: Undo) -> None:
+        if ended.key in self._ended:
+            return
+        undo.put(self._ended, ended.key, ended)
+        undo.drop(self._sessions, ended.key)
+        undo.drop(self._seen, ended.key)
+        for name in self._aliases_of.get(ended.key, ()):
+            undo.drop(self._aliases, name)
+        undo.drop(self._aliases_of, ended.key)
+
+    def _bind(self, bound: AliasBound, undo: Undo) -> None:
         key, name = SessionKey(bound.owner.sandbox, bound.session_id), (bound.owner, bound.alias)
         session = self._sessions.get(key)
         if session is None or session.owner != bound.owner:
@@ -197,49 +224,13 @@ class MemoryStore:
         undo.put(self._aliases, name, bound)
         undo.put(self._aliases_of, key, self._aliases_of.get(key, frozenset()) | {name})
 
-
-class _Undo:
-    """Changes dictionaries, and can take it all back."""
-
-    def __init__(self) -> None:
-        self._steps: list[Callable[[], object]] = []
-
-    def put(self, kept: dict[_K, _V], key: _K, value: _V) -> None:
-        if key in kept:
-            self._steps.append(partial(kept.__setitem__, key, kept[key]))
-        else:
-            self._steps.append(partial(kept.__delitem__, key))
-        kept[key] = value
-
-    def drop(self, kept: dict[_K, _V], key: _K) -> None:
-        if key in kept:
-            self._steps.append(partial(kept.__setitem__, key, kept.pop(key)))
-
-    def run(self) -> None:
-        for step in reversed(self._steps):
-            step()
-
-
-def _check_text(change: Change) -> None:
-    texts: tuple[str | None, ...] = ()
-    match change:
-        case SessionSaved(session):
-            texts = (*session.owner, session.session_id, session.working_directory, session.given_directory)
-            texts += (session.config_path, session.project_id, session.project_root, session.project_name)
-            texts += tuple(text for sign in session.signs for text in (sign.sign, sign.directory))
-        case SessionEnded(ended):
-            texts = (*ended.owner, ended.session_id, ended.last_directory)
-        case AliasBound(owner, alias):
-            texts = (*owner, alias)
-        case ProjectSeen(owner, project):
-            texts = (*owner, project.project_id, project.name, project.root, project.worktree_of)
-        case ProjectIdKept(known):
-            texts = (*known.key, known.project_id, known.name, known.root)
-        case ConnectionSaved(kept):
-            texts = (*kept.owner, kept.alias, kept.log_level, *kept.subscriptions)
-        case AliasEnded(gone):
-            texts = (*gone.owner, gone.alias)
-    try:
-        "".join(filter(None, texts)).encode()
-    except UnicodeEncodeError as error:
-        raise ChangeRefusedError("a text", f"it is not Unicode ({error.reason})") from error
+    def _allocate(self, allocation: AllocatedSession, undo: Undo) -> None:
+        what, kept = f"allocated session {allocation.session_id!r}", self._allocations.get(allocation.key)
+        if kept is not None and (kept.owner, kept.user_id) != (allocation.owner, allocation.user_id):
+            raise ChangeRefusedError(what, "it belongs to somebody else")
+        if kept is not None and kept.status.is_final and not allocation.status.is_final:
+            raise ChangeRefusedError(what, "it has ended")
+        if kept is None or not (kept.status.is_final or kept.revision > allocation.revision):
+            undo.put(self._allocations, allocation.key, allocation)
+            if allocation.status.is_final:
+                undo.put(self._over, allocation.key, allocation.seen)

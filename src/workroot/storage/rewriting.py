@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from workroot.core.changes import (
     AliasEnded,
+    AllocationSaved,
     Change,
     ConnectionSaved,
     IdleMarked,
@@ -24,9 +26,15 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
+    from workroot.core.allocations import AllocatedSession
+    from workroot.core.sessions import SessionContext
+
 __all__ = ["changes_of", "united", "unknown_part", "write_state"]
 
-_TABLES = ("aliases", "sessions", "ended_sessions", "projects", "project_ids", "connections", "ended_aliases")
+_TABLES = (
+    *("aliases", "sessions", "ended_sessions", "projects", "project_ids", "connections", "ended_aliases"),
+    "allocated_sessions",
+)
 
 
 def write_state(connection: sqlite3.Connection, state: StoredState) -> None:
@@ -53,25 +61,31 @@ def changes_of(state: StoredState) -> Iterator[Change]:
         map(ProjectIdKept, state.project_ids),
         map(ConnectionSaved, state.connections),
         map(AliasEnded, state.ended_aliases),
+        map(AllocationSaved, state.allocations),
         map(IdleMarked, [] if state.idle_mark is None else [state.idle_mark]),
     )
 
 
 def unknown_part(found: StoredState, held: StoredState) -> StoredState:
     """Return what of *found* does not contradict *held* and is not in it; its idle clock is that of *found*."""
-    sessions = {session.key for session in held.sessions}
+    sessions = {session.key: session for session in held.sessions}
     ended = {each.key for each in held.ended}
     aliases = {(bound.owner, bound.alias) for bound in held.aliases}
     ended_aliases = {(each.owner, each.alias) for each in held.ended_aliases}
     connections = {(kept.owner, kept.alias) for kept in held.connections}
     projects = {(seen.owner, seen.project.root) for seen in held.projects}
     project_ids = {known.key for known in held.project_ids}
-    unknown = tuple(session for session in found.sessions if session.key not in sessions | ended)
+    allocations = {each.key: each for each in held.allocations}
+    unknown = tuple(
+        session
+        for session in found.sessions
+        if session.key not in sessions.keys() | ended and _agree(session, allocations.get(session.key))
+    )
     owners = {session.key: session.owner for session in unknown}
     return StoredState(
         namespace=found.namespace,
         sessions=unknown,
-        ended=tuple(each for each in found.ended if each.key not in sessions | ended),
+        ended=tuple(each for each in found.ended if each.key not in sessions.keys() | ended),
         aliases=tuple(
             bound
             for bound in found.aliases
@@ -86,9 +100,19 @@ def unknown_part(found: StoredState, held: StoredState) -> StoredState:
         ended_aliases=tuple(
             each for each in found.ended_aliases if (each.owner, each.alias) not in connections | ended_aliases
         ),
+        allocations=tuple(
+            each for each in found.allocations if each.key not in allocations and _agree(sessions.get(each.key), each)
+        ),
         seen={key: found.seen[key] for key in owners if key in found.seen},
         idle_mark=found.idle_mark,
     )
+
+
+def _agree(session: SessionContext | None, allocation: AllocatedSession | None) -> bool:
+    """Tell whether what is kept under one key can be true at once: who works where, and who is there at all."""
+    if session is None or allocation is None:
+        return True
+    return session.owner == allocation.owner and not allocation.status.is_final
 
 
 def united(unknown: StoredState, held: StoredState) -> StoredState:
@@ -113,7 +137,14 @@ def united(unknown: StoredState, held: StoredState) -> StoredState:
         + held.connections,
         ended_aliases=tuple(replace(each, seen=each.seen + ahead) for each in unknown.ended_aliases)
         + held.ended_aliases,
+        allocations=tuple(map(partial(_moved, by=ahead), unknown.allocations)) + held.allocations,
     )
+
+
+def _moved(allocation: AllocatedSession, *, by: float) -> AllocatedSession:
+    """Return an allocated session on an idle clock that is ahead of its own."""
+    seen = allocation.seen + by if allocation.status.is_final else allocation.seen
+    return replace(allocation, deadline=allocation.deadline + by, seen=seen)
 
 
 def _latest(state: StoredState) -> float:
@@ -125,4 +156,5 @@ def _latest(state: StoredState) -> float:
         *(each.seen for each in state.connections if each.seen is not None),
         *(each.seen for each in state.ended),
         *(each.seen for each in state.ended_aliases),
+        *(each.seen for each in state.allocations),
     )

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 from workroot.core.changes import (
     AliasBound,
     AliasEnded,
+    AllocationSaved,
+    AllocationTouched,
     Change,
     ConnectionForgotten,
     ConnectionSaved,
+    EndedAliasesForgotten,
     EndedForgotten,
     EndingForgotten,
     IdleMarked,
@@ -87,6 +90,21 @@ _END_ALIAS = """
     INSERT INTO ended_aliases (sandbox, principal, alias, ended_at, seen) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 _FORGET_ALIASES = "DELETE FROM ended_aliases WHERE seen < ?"
+_SAVE_ALLOCATION = """
+    INSERT INTO allocated_sessions (
+        sandbox, session_id, principal, user_id, created_at, deadline, last_accessed, metadata, status, ended_at, seen,
+        revision
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET
+        created_at = excluded.created_at, deadline = excluded.deadline, last_accessed = excluded.last_accessed,
+        metadata = excluded.metadata, status = excluded.status, ended_at = excluded.ended_at, seen = excluded.seen,
+        revision = excluded.revision
+"""  # a trigger sees to what must stay
+_TOUCH_ALLOCATION = """
+    UPDATE allocated_sessions SET last_accessed = ?1
+    WHERE sandbox = ?2 AND session_id = ?3 AND status = 'active' AND last_accessed < ?1
+"""
+_FORGET_ALLOCATIONS = "DELETE FROM allocated_sessions WHERE status <> 'active' AND seen < ?"
 
 
 def apply_changes(connection: sqlite3.Connection, changes: Collection[Change]) -> None:
@@ -173,8 +191,26 @@ def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:  #
             return _FORGET_CONNECTION, (owner.sandbox, owner.principal, alias)
         case AliasEnded(gone):
             return _END_ALIAS, (gone.owner.sandbox, gone.owner.principal, gone.alias, gone.ended_at, gone.seen)
-        case _:  # EndedAliasesForgotten; mypy sees to it that no other kind is left
-            return _FORGET_ALIASES, (change.before,)
+        case EndedAliasesForgotten(before):
+            return _FORGET_ALIASES, (before,)
+        case AllocationSaved(allocation):
+            return _SAVE_ALLOCATION, (
+                *allocation.key,
+                allocation.owner.principal,
+                allocation.user_id,
+                allocation.created_at,
+                allocation.deadline,
+                allocation.last_accessed,
+                allocation.metadata,
+                allocation.status.value,
+                allocation.ended_at,
+                allocation.seen,
+                allocation.revision,
+            )
+        case AllocationTouched(key, last_accessed):
+            return _TOUCH_ALLOCATION, (last_accessed, *key)
+        case _:  # AllocationsForgotten; mypy sees to it that no other kind is left
+            return _FORGET_ALLOCATIONS, (change.before,)
 
 
 @lru_cache(maxsize=512)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Salvaged", "salvage"]
 
 _TABLES = (  # what rows refer to comes before them, and the large ones late: after each, all is read once
-    *("projects", "project_ids", "connections", "ended_aliases", "ended_sessions", "sessions", "aliases"),
+    *("projects", "project_ids", "connections", "ended_aliases", "ended_sessions", "allocated_sessions"),
+    *("sessions", "aliases"),
 )
 
 _FAULTS = (sqlite3.DatabaseError, TypeError, ValueError, KeyError)

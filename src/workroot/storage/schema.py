@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from workroot.errors import StoreTooNewError, StoreUnavailableError
+from workroot.storage.allocation_schema import ALLOCATIONS
 from workroot.storage.failures import damaged
 from workroot.storage.transactions import transaction
 
@@ -193,28 +194,20 @@ _FOURTH = (
 )
 
 
+def _running(statements: Sequence[str]) -> Migration:
+    def run(connection: sqlite3.Connection) -> None:
+        for statement in statements:
+            connection.execute(statement)
+
+    return run
+
+
 def _create(connection: sqlite3.Connection) -> None:
-    for statement in _FIRST:
-        connection.execute(statement)
+    _running(_FIRST)(connection)
     connection.execute("INSERT INTO meta VALUES ('namespace', ?)", (str(uuid.uuid4()),))
 
 
-def _keep_project_ids(connection: sqlite3.Connection) -> None:
-    for statement in _SECOND:
-        connection.execute(statement)
-
-
-def _keep_connections(connection: sqlite3.Connection) -> None:
-    for statement in _THIRD:
-        connection.execute(statement)
-
-
-def _keep_idle_time(connection: sqlite3.Connection) -> None:
-    for statement in _FOURTH:
-        connection.execute(statement)
-
-
-MIGRATIONS: Sequence[Migration] = (_create, _keep_project_ids, _keep_connections, _keep_idle_time)
+MIGRATIONS: Sequence[Migration] = (_create, *map(_running, (_SECOND, _THIRD, _FOURTH, ALLOCATIONS)))
 """The step at index n leads from version n to n + 1."""
 
 

@@ -28,10 +28,13 @@ class WriterThread(aiosqlite.Connection):
 
     Args:
         connector: opens the database; called in the thread.
+        is_awaited: the program does not end before the thread. False for one that nobody may be left to end: the
+            program then ends as if it were killed, and what was kept is kept.
     """
 
-    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, connector: Callable[[], sqlite3.Connection], *, is_awaited: bool = True) -> None:
         super().__init__(connector, iter_chunk_size=64)
+        self._thread.daemon = not is_awaited
         self._stopping: list[asyncio.Future[object]] = []
 
     async def open(self) -> None:
@@ -49,6 +52,11 @@ class WriterThread(aiosqlite.Connection):
         stopping = super().stop()
         self._stopping += filter(None, [stopping])
         return stopping
+
+    async def end_with(self, function: Callable[[], object]) -> None:
+        """Call *function* in the thread and end it, from another event loop: its own ended without doing so."""
+        self._tx.put_nowait((None, function))
+        await cast("asyncio.Future[object]", super().stop())  # None only where no event loop runs
 
     async def run(self, function: Callable[[], _T]) -> _T:
         """Call *function* in the thread. Cancelling stops the waiting, not the function.

@@ -1,0 +1,52 @@
+"""Sessions that are allocated for a time: ids that are taken or have ended, and what they cannot be given."""
+
+from __future__ import annotations
+
+from workroot.errors.sessions import SessionError
+from workroot.errors.tree import WorkrootError
+
+__all__ = ["MetadataError", "SessionEndedError", "SessionTakenError", "TimeToLiveError", "TooManySessionsError"]
+
+
+class SessionTakenError(SessionError):
+    """The id that was chosen for a new session belongs to somebody else; nothing changed."""
+
+    code = "session_taken"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id, f"session id {session_id!r} is taken: choose another, or leave it out")
+
+
+class SessionEndedError(SessionError):
+    """This allocated session is over; it does not come back, and its id is not given again."""
+
+    code = "session_ended"
+
+    def __init__(self, session_id: str, status: str) -> None:
+        self.status = status
+        super().__init__(session_id, f"session {session_id!r} is {status}: allocate another one, under another id")
+
+
+class TimeToLiveError(WorkrootError, ValueError):
+    """A session cannot live for so long; nothing changed."""
+
+    code = "invalid_time_to_live"
+
+    def __init__(self, seconds: object) -> None:
+        super().__init__(f"a time to live must be above 0 and at most ten years, not {seconds!r} seconds")
+
+
+class MetadataError(WorkrootError, ValueError):
+    """A session cannot remember this; nothing changed."""
+
+    code = "invalid_metadata"
+
+
+class TooManySessionsError(WorkrootError):
+    """So many sessions are allocated that no other can be; nothing changed."""
+
+    code = "too_many_sessions"
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        super().__init__(f"{most} sessions are allocated, which is the most there may be: delete some, or let them end")
