@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from workroot.core.sessions import Alias, SessionId, SessionKey, check_session_id, mint_session_id
+from workroot.errors import UnknownSessionError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from workroot.core.answer import SessionClaim
-    from workroot.core.session_table import SessionTable
     from workroot.core.sessions import Owner, SessionContext
+    from workroot.session_ledger import SessionLedger
     from workroot.turns import Turns
 
 __all__ = ["Claimed", "Claims"]
@@ -33,10 +34,13 @@ class Claimed(NamedTuple):
 
 
 class Claims:
-    """Looks claims up among the sessions that are held."""
+    """Looks claims up among the sessions that are held.
 
-    def __init__(self, sessions: SessionTable, turns: Turns) -> None:
-        self._sessions, self._turns = sessions, turns
+    A handle that was allocated and works nowhere yet claims no session; whoever enters a directory with it opens one.
+    """
+
+    def __init__(self, ledger: SessionLedger, turns: Turns) -> None:
+        self._ledger, self._sessions, self._turns = ledger, ledger.sessions, turns
 
     def session(self, owner: Owner, claim: SessionClaim) -> SessionContext | None:
         """Return the session that a call claims, or None if it claims none, or its connection has none yet.
@@ -47,9 +51,7 @@ class Claims:
         if claim.name is None:
             return None
         if claim.by == "handle":
-            session = self._sessions.get(owner, check_session_id(claim.name))
-            self._sessions.note_passed(session)
-            return session
+            return self._of_handle(owner, check_session_id(claim.name))
         return self._sessions.of_alias(owner, Alias(claim.name))
 
     @asynccontextmanager
@@ -65,11 +67,10 @@ class Claims:
         """
         if claim.by == "handle":
             session_id = check_session_id(str(claim.name))
-            self._sessions.get(owner, session_id)
+            self._of_handle(owner, session_id)
             async with self._turns.take(SessionKey(owner.sandbox, session_id)):
-                claimed = self._sessions.get(owner, session_id)  # it may have ended while this call waited
-                self._sessions.note_passed(claimed)
-                yield Claimed(session_id, None, claimed)
+                # It may have ended while this call waited.
+                yield Claimed(session_id, None, self._of_handle(owner, session_id))
             return
         if claim.name is None:
             yield Claimed(mint_session_id(), None, None)
@@ -86,3 +87,18 @@ class Claims:
                     yield Claimed(mint_session_id(), alias, None)
                 else:
                     yield Claimed(session.session_id, alias, self._sessions.of_key(session.key))
+
+    def _of_handle(self, owner: Owner, session_id: SessionId) -> SessionContext | None:
+        """Return the session of a handle, or None if that was allocated and works nowhere yet.
+
+        Raises:
+            SessionError: it cannot be used.
+        """
+        allocations, now = self._ledger.allocations, self._ledger.idle.now()
+        allocations.check_open(owner, session_id, now=now)
+        session = self._sessions.opened(owner, session_id)
+        if session is not None:
+            self._sessions.note_passed(session)
+        elif not allocations.is_active(SessionKey(owner.sandbox, session_id), now=now):
+            raise UnknownSessionError(session_id)
+        return session

@@ -6,6 +6,7 @@ It belongs to the process, never to one client's connection: a client that leave
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 
 from workroot.core.identities import Identities
@@ -16,6 +17,7 @@ from workroot.storage.memory import MemoryStore
 __all__ = ["get_session_context_manager", "set_session_context_manager"]
 
 _manager: SessionContextManager | None = None
+_making = threading.Lock()
 
 
 def get_session_context_manager() -> SessionContextManager:
@@ -24,12 +26,13 @@ def get_session_context_manager() -> SessionContextManager:
     Whoever runs the process starts and stops it.
     """
     global _manager  # noqa: PLW0603 -- the one place that knows it
-    if _manager is None:
-        home = os.path.realpath(os.path.expanduser("~"))
-        identities = Identities()
-        finder = ProjectFinder(str(uuid.uuid4()), identities=identities)
-        _manager = SessionContextManager(MemoryStore(), finder, home=home, identities=identities)
-    return _manager
+    with _making:
+        if _manager is None:
+            home = os.path.realpath(os.path.expanduser("~"))
+            identities = Identities()
+            finder = ProjectFinder(str(uuid.uuid4()), identities=identities)
+            _manager = SessionContextManager(MemoryStore(), finder, home=home, identities=identities)
+        return _manager
 
 
 def set_session_context_manager(manager: SessionContextManager | None) -> None:

@@ -30,8 +30,12 @@ class Limits(BaseModel):
         http_session_idle_seconds: without a request for so long, one is let go from memory; it comes back too.
         requests_per_second: of one HTTP user, on average.
         request_burst: of one HTTP user, at once.
+        rate_limit_per_second: requests that one user may make over the socket and HTTP together, on average, whatever
+            connections and sessions they come by; 0: no such limit.
+        rate_limit_burst: of one user, at once; 0: twice `rate_limit_per_second`.
         max_sessions: held at a time; of more, the longest idle gives way, one with a live connection last.
         max_ended_sessions: of so many sessions it is remembered how they ended; above it the first is forgotten.
+        max_allocated_sessions: active at a time; above it no other is allocated.
         max_projects: known at a time, each root of each user counted; of more, the one seen longest ago is forgotten.
         max_database_mib: that the database may take, in MiB; above it, at a sweep, it is forgotten how sessions
             ended, and if that is not enough, the longest idle ones end that are not in use.
@@ -51,8 +55,11 @@ class Limits(BaseModel):
     http_session_idle_seconds: _Seconds = 600
     requests_per_second: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] = 200
     request_burst: _Count = 400
+    rate_limit_per_second: Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)] = 0
+    rate_limit_burst: Annotated[int, Field(ge=0, le=100_000)] = 0
     max_sessions: _Count = 100_000
     max_ended_sessions: _Count = 100_000
+    max_allocated_sessions: _Count = 100_000
     max_projects: _Count = 10_000
     max_database_mib: _Count = 128
     header_seconds: _Seconds = 10

@@ -66,6 +66,7 @@ class Mover:
     async def move(self, owner: Owner, session_id: SessionId, directory: str) -> SessionContext:
         """Let a session work in *directory*; see `SessionContextManager.set_working_directory`."""
         async with self._turns.take(SessionKey(owner.sandbox, session_id)):
+            self._ledger.allocations.check_open(owner, session_id, now=self._ledger.idle.now())
             before = self._ledger.sessions.opened(owner, session_id)
             session = None
             while session is None:

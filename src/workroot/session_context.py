@@ -7,11 +7,14 @@ wait: they take the published, frozen `SessionContext`, and directories are look
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
 
+from workroot.allocating import LedgerAllocations
+from workroot.allocation_ends import AllocationEnds
 from workroot.claims import Claims
 from workroot.clock import SystemClock
 from workroot.core.sessions import (
@@ -86,16 +89,27 @@ class SessionContextManager(SessionReader):
         self._upkeep = Upkeep(ledger, turns, live, store=store, clock=clock, counters=counters, rules=rules)
         surroundings = Surroundings(places, ledger.projects, home=home, reach=rules.model_may_move)
         super().__init__(ledger, live, self._upkeep.sweeper, surroundings)
-        self._turns, claims = turns, Claims(ledger.sessions, turns)
+        self._turns, claims = turns, Claims(ledger, turns)
         self.followed = FollowedPlaces(ledger.events)
         self._follower = Follower(ledger, turns, self._surroundings, self.followed)
         self._resolver = Resolver(ledger, claims, self._surroundings, self._follower)
         self._mover = Mover(ledger, turns, claims, self._surroundings, self._follower)
+        self._allocations, self._ends = LedgerAllocations(ledger, turns), AllocationEnds(ledger, turns)
 
     @property
     def turns(self) -> Turns:
         """One a session: whoever holds it may change the session."""
         return self._turns
+
+    @property
+    def home_loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop in which this was started last: calls from others have to be passed on to it."""
+        return self._upkeep.loop
+
+    @property
+    def allocations(self) -> LedgerAllocations:
+        """Sessions that are allocated for a time, with small values of their own."""
+        return self._allocations
 
     def change_rules(self, rules: SessionRules) -> None:
         """Go on with other rules, from now on or from the next sweep on; the time of late writes stays as it was."""
@@ -220,7 +234,7 @@ class SessionContextManager(SessionReader):
         return await join_project(self._ledger, self._surroundings, owner, directory)
 
     async def close_session(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> EndedSession:
-        """Forget a session for good.
+        """Forget a session for good; if it was allocated, that is over too.
 
         Raises:
             SessionError: the handle cannot be used.
@@ -228,7 +242,8 @@ class SessionContextManager(SessionReader):
         """
         known = check_session_id(session_id)
         async with self._turns.take(SessionKey(owner.sandbox, known)):
-            [ended] = await self._ledger.end([self._sessions.get(owner, known)], Ending.CLOSED)
+            session, beside = self._sessions.get(owner, known), self._ends.changes_of_closing(owner, known)
+            [ended] = await self._ledger.end([session], Ending.CLOSED, beside)
         return ended
 
     async def make_room(self) -> None:

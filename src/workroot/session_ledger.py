@@ -7,6 +7,7 @@ then shown in the table and told to listeners, all of it or nothing. Callers hol
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,8 @@ class SessionLedger(HeldState):
         behind: what is written without anybody waiting.
         room: yields who gives way to one session more, and keeps them from use meanwhile; set by whoever knows.
         max_ended: of so many sessions it is kept how they ended; may be set later.
+        max_allocated: so many may be allocated at a time; may be set later.
+        max_letters: of so many letters they may remember, all together; may be set later.
     """
 
     def __init__(
@@ -72,7 +75,8 @@ class SessionLedger(HeldState):
     ) -> None:
         super().__init__(store, clock, state, identities)
         self.room: Callable[[], AbstractContextManager[Sequence[SessionContext]]] = lambda: nullcontext(())
-        self.max_ended = 100_000
+        self.max_ended = self.max_allocated = 100_000
+        self.max_letters = math.inf
         self.events = EventBus()
         self.behind = WriteBehind(store, self._due_mark)
 
@@ -116,10 +120,12 @@ class SessionLedger(HeldState):
                 await self.keep([*changes, *note.changes, *self._changes_of(endings)], tell)
         return session, before
 
-    async def end(self, sessions: Iterable[SessionContext], ending: Ending) -> list[EndedSession]:
-        """End sessions for good, all in one commit, and return how they ended."""
+    async def end(
+        self, sessions: Iterable[SessionContext], ending: Ending, beside: Sequence[Change] = ()
+    ) -> list[EndedSession]:
+        """End sessions for good, all in one commit with *beside*, and return how they ended."""
         endings = self._endings(sessions, ending)
-        await self.keep(self._changes_of(endings), lambda: self._tell_ended(endings))
+        await self.keep([*beside, *self._changes_of(endings)], lambda: self._tell_ended(endings))
         return endings
 
     def _endings(self, sessions: Iterable[SessionContext], ending: Ending) -> list[EndedSession]:
@@ -177,9 +183,13 @@ class SessionLedger(HeldState):
 
     def note_idle_mark(self, *, after_seconds: float = 0.0) -> None:
         """Write behind where the idle clock stands, if that was last noted so long ago and there is need of it."""
-        is_needed = self.is_loaded and (len(self.sessions) or len(self.sessions.endings) or len(self.connections))
-        if is_needed and self.idle.seconds_since_mark() > after_seconds:
+        if self.idle.seconds_since_mark() > after_seconds and self.is_loaded and self._has_ages():
             self.behind.note(IdleMarked(self.idle.mark()))
+
+    def _has_ages(self) -> bool:
+        allocations = self.allocations
+        counts = (len(self.sessions), len(self.sessions.endings), len(self.connections))
+        return any((*counts, len(allocations), allocations.ended_count()))
 
     def _due_mark(self) -> IdleMarked | None:
         """Return what else to write, where something is written late anyway."""
@@ -194,6 +204,7 @@ class SessionLedger(HeldState):
     async def end_window(self) -> None:
         """Write what waits to be written behind; what is used from now on is noted anew."""
         self.sessions.end_window()
+        self.allocations.end_window()
         await self.behind.flush()
 
     async def note_project(self, owner: Owner, place: Place) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from workroot.core.projects import Place
+    from workroot.core.projects import Directory, KnownProject, Place
     from workroot.core.sessions import Alias, SessionContext
     from workroot.events import EventBus
     from workroot.held_state import HeldState
@@ -74,6 +74,18 @@ class SessionReader:
         """
         return await self._surroundings.find(directory)
 
+    async def known_projects(self, owner: Owner, query: str | None = None) -> list[KnownProject]:
+        """Return the projects that *owner* has worked in, latest first; see `ProjectRegistry.known`."""
+        return self._ledger.projects.known(owner, query)
+
+    async def root_of_project(self, owner: Owner, project: str) -> Directory:
+        """Return the root of a project that is known by this id, unique name or root.
+
+        Raises:
+            ProjectUnknownError: no project is meant, or several may be; it names the candidates.
+        """
+        return self._ledger.projects.root_of(owner, project)
+
     async def get_working_directory(self, session_id: str, *, owner: Owner = LOCAL_OWNER) -> str | None:
         """Return where a session works, or None if there is none of that id; `get_session` says why."""
         session = self._recent.get(session_id)  # as in `get_session`, without the 60 ns of that call
@@ -95,12 +107,15 @@ class SessionReader:
             UnknownSessionError: nobody opened it, or somebody else did.
             ClosedSessionError: it was closed.
             ExpiredSessionError: it was idle for too long.
+            SessionEndedError: it was allocated for a time, and that is over.
         """
         recent = self._recent.get(session_id)
         if recent is not None and recent.owner == owner:
             return recent
         known = check_session_id(session_id)
-        self._ledger.touch(self._sessions.get(owner, known))
+        session = self._sessions.get(owner, known)
+        self._ledger.allocations.check_open(owner, known, now=self._ledger.idle.now())
+        self._ledger.touch(session)
         return self._sessions.get(owner, known)
 
     def default_session(self, owner: Owner, alias: Alias) -> SessionContext | None:

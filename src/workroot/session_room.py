@@ -190,7 +190,12 @@ class SessionRoom:
         return unused
 
     def _is_in_use(self, session: SessionContext) -> bool:
-        return self._ledger.sessions.is_recent(session) or self._is_connected(session)
+        ledger = self._ledger
+        return (
+            ledger.sessions.is_recent(session)
+            or self._is_connected(session)
+            or ledger.allocations.is_active(session.key, now=ledger.idle.now())
+        )
 
     def _count(self, sessions: Sequence[SessionContext]) -> None:
         if sessions:

@@ -26,6 +26,7 @@ class SessionRules:
         ended_seconds: how long it is remembered how a session ended, counted as idle time is.
         max_sessions: held at a time; above it the longest idle one gives way.
         max_ended_sessions: of so many it is remembered how they ended; above it the first is forgotten.
+        max_allocated_sessions: active at a time, in all sandboxes; above it no other is allocated.
         max_projects: known at a time, each root of each owner counted; above it the one seen longest ago is forgotten.
         max_store_bytes: on the disk; above it, at a sweep, endings are forgotten, then the longest idle sessions end.
     """
@@ -37,6 +38,7 @@ class SessionRules:
     ended_seconds: float = 30 * 24 * 3600
     max_sessions: int = 100_000
     max_ended_sessions: int = 100_000
+    max_allocated_sessions: int = 100_000
     max_projects: int = 10_000
     max_store_bytes: float = 128 * 1024 * 1024
 

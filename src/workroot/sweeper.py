@@ -2,7 +2,8 @@
 
 The effort is for what is stale, not for what is held: the table has the longest idle first, and whoever is found to
 be in use is seen now, so that no look comes by again. What would end very many at once is looked at twice: a clock
-or a setting that is wrong for a moment must not cost anybody a day's work.
+or a setting that is wrong for a moment must not cost anybody a day's work. A session that is allocated ends with its
+time to live, however idle it is.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.lowlevel import checkpoint
 
+from workroot.allocation_ends import AllocationEnds
 from workroot.core.sessions import Ending
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class Sweeper:
     ) -> None:
         self._ledger, self._turns, self._live, self._room = ledger, turns, live, room
         self.idle_seconds, self.ended_seconds = idle_seconds, ended_seconds  # may be set later
+        self._allocated = AllocationEnds(ledger, turns)
         self._postponed: Postponed | None = None
         self._has_postponed = anyio.Event()
 
@@ -102,6 +105,10 @@ class Sweeper:
         """Return after how long what was postponed is due."""
         due = self._postponed.due if self._postponed is not None else 0.0
         return max(0.0, due - self._ledger.idle.now())
+
+    def renew(self) -> None:
+        """Let go of who waits in an event loop that has ended."""
+        self._has_postponed = anyio.Event()
 
     async def wait_postponed(self) -> None:
         """Return when a sweep has postponed something."""
@@ -141,9 +148,11 @@ class Sweeper:
 
     async def housekeep(self) -> None:
         """Sweep, and forget what ended long ago and who will not come back."""
+        await self._allocated.end_over()
         await self.sweep()
         await self._ledger.connections.housekeep()
         await self._ledger.forget_ended(before=self._ledger.idle.now() - self.ended_seconds)
+        await self._allocated.forget(before=self._ledger.idle.now() - self.ended_seconds)
         await self._room.housekeep()
         self._ledger.note_idle_mark(after_seconds=_MARK_SECONDS)
 
@@ -165,7 +174,12 @@ class Sweeper:
 
     def _is_in_use(self, session: SessionContext) -> bool:
         """Tell whether a stale session is in use all the same: within a window that a stalled store keeps open, too."""
-        return self._live.is_connected(session) or self._ledger.sessions.is_recent(session)
+        ledger = self._ledger
+        return (
+            self._live.is_connected(session)
+            or ledger.sessions.is_recent(session)
+            or ledger.allocations.is_active(session.key, now=ledger.idle.now())
+        )
 
     async def _count_of_many(self, before: float) -> int | None:
         """Return how many sessions are stale, or None if they are not very many."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from workroot.housekeeping import Housekeeping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Upkeep"]
 
 _FIRST_SECONDS = 60.0  # from the start to the first sweep: a daemon that never lives for an interval sweeps too
+_LETTERS_SHARE = 0.5  # of the bytes that the store may take, for what allocated sessions remember
 _FIRST_SHARE = 1 / 60  # of an interval that is longer than an hour: who sweeps seldom begins late
 
 
@@ -35,6 +37,7 @@ class Upkeep:
     Attributes:
         sweeper: ends what is stale.
         jobs: run from `start` on.
+        loop: the event loop in which it was started last; None before.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Upkeep:
                 (SECOND_LOOK_SECONDS, self.sweeper.wait_postponed, self.sweeper.sweep),
             ),
         )
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.change(rules)
 
     def change(self, rules: SessionRules) -> None:
@@ -77,6 +81,8 @@ class Upkeep:
         self.sweeper.idle_seconds, self.sweeper.ended_seconds = rules.idle_seconds, rules.ended_seconds
         self._room.max_sessions, self._room.max_bytes = rules.max_sessions, rules.max_store_bytes
         self._ledger.max_ended, self._ledger.projects.most = rules.max_ended_sessions, rules.max_projects
+        self._ledger.max_allocated = rules.max_allocated_sessions
+        self._ledger.max_letters = rules.max_store_bytes * _LETTERS_SHARE
         self.jobs.change_interval(self.sweeper.housekeep, rules.sweep_seconds)
 
     async def make_room(self) -> None:
@@ -88,7 +94,12 @@ class Upkeep:
         await self._room.end_excess()
 
     def start(self) -> None:
-        """Begin. Idempotent."""
+        """Begin. Idempotent; in another event loop than before, begin anew there."""
+        loop = asyncio.get_running_loop()
+        if loop is not self.loop:
+            self.loop = loop
+            self._ledger.behind.renew()
+            self.sweeper.renew()
         self.jobs.start()
 
     async def stop(self) -> None:

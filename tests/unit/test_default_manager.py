@@ -15,6 +15,7 @@ def _no_manager_is_left() -> Iterator[None]:
     workroot.set_session_context_manager(None)
 
 
+@pytest.mark.row("S9")
 async def test_every_caller_gets_the_same_manager_and_it_works(tmp_path: Path) -> None:
     async with workroot.get_session_context_manager() as manager:
         await manager.set_working_directory("editor-1", str(tmp_path))

@@ -197,6 +197,7 @@ async def test_what_is_set_is_what_one_gets(manager: SessionContextManager) -> N
     assert await manager.get_session_count() == 1
 
 
+@pytest.mark.row("S1", "B1")
 async def test_directory_config_and_project_change_together(world: World, manager: SessionContextManager) -> None:
     await manager.set_working_directory("one", "/work/app/src")
     world.advance(5)
@@ -213,6 +214,7 @@ async def test_directory_config_and_project_change_together(world: World, manage
     assert await manager.get_session_count() == 1
 
 
+@pytest.mark.row("S3")
 async def test_of_what_was_never_set_there_is_nothing_and_asking_opens_nothing(manager: SessionContextManager) -> None:
     assert await manager.get_working_directory("one") is None
     assert await manager.get_working_directory("not an id") is None
@@ -230,6 +232,7 @@ async def test_of_what_was_never_set_there_is_nothing_and_asking_opens_nothing(m
         ("a b", "/work/app", SessionError),
     ],
 )
+@pytest.mark.row("S2", "B2")
 async def test_a_call_that_is_refused_changes_nothing(
     world: World, manager: SessionContextManager, session_id: str, directory: str, error: type[Exception]
 ) -> None:
@@ -243,6 +246,7 @@ async def test_a_call_that_is_refused_changes_nothing(
     assert world.store.commits == []
 
 
+@pytest.mark.row("S5")
 async def test_start_and_stop_may_be_called_twice_and_again(living_world: World) -> None:
     world, manager = living_world, living_world.manager
     await manager.start()
@@ -313,6 +317,7 @@ async def test_without_a_clock_it_lives_by_the_machines() -> None:
         assert await manager.sweep() == []
 
 
+@pytest.mark.row("S6")
 async def test_leaving_writes_what_was_left_to_write_even_when_cancelled(world: World) -> None:
     with anyio.CancelScope() as scope:
         async with world.another() as manager:
@@ -397,6 +402,7 @@ async def test_what_was_closed_stays_closed_and_says_so(world: World, manager: S
 # The sweeper
 
 
+@pytest.mark.row("S7")
 async def test_a_sweep_is_due_every_hour_and_ends_what_was_idle_for_more_than_a_day(living_world: World) -> None:
     world, manager = living_world, living_world.manager
     await manager.set_working_directory("old", "/work/app", owner=ADA)
@@ -560,6 +566,7 @@ async def test_a_sweep_that_fails_is_tried_again_an_hour_later(
 
 
 @pytest.mark.parametrize("jump", [2 * DAY, -2 * DAY, 400 * DAY, None])
+@pytest.mark.row("B3")
 async def test_a_wall_clock_that_is_set_ends_nothing_in_use(
     world: World, manager: SessionContextManager, jump: float | None
 ) -> None:
@@ -638,6 +645,7 @@ async def test_two_changes_of_one_session_overlap_and_both_end_whole(
 
 
 @pytest.mark.parametrize("where", ["places", "store"])
+@pytest.mark.row("S8")
 async def test_changes_of_other_sessions_and_readers_do_not_wait(
     world: World, manager: SessionContextManager, where: str
 ) -> None:
@@ -758,6 +766,7 @@ async def check_shown_is_kept(world: World, events: list[Event], before: StoredS
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.row("B8")
 async def test_a_store_that_fails_leaves_everything_as_it_was(
     prepared: World, events: list[Event], change: str
 ) -> None:
