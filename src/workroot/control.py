@@ -1,4 +1,4 @@
-"""What the command line may ask a running daemon, over the same socket.
+"""What the command line, and programs of the same user, may ask a running daemon over the same socket.
 
 The answers' keys are an interface: `--json` prints them as they are.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from anyio.lowlevel import checkpoint
 
 from workroot import __version__
-from workroot.core.sessions import SessionId
+from workroot.core.sessions import DEFAULT_SANDBOX, SessionId
 from workroot.decision_rows import decision_row, pinned_row
 from workroot.decisions import SessionUnclearError, whole_session_id
 from workroot.errors import ClosedSessionError, ExpiredSessionError, SessionError, WorkrootError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from workroot.core.projects import KnownProject
     from workroot.core.sessions import Owner, SessionContext
     from workroot.decisions import DecisionLog
+    from workroot.session_commands.sessions import SessionCommands
     from workroot.session_context import SessionContextManager
 
 __all__ = ["Control", "UnknownCommandError"]
@@ -51,6 +52,7 @@ class Control:
         back_up: copies the database, and returns where the copy is; None: there is no such command.
         metrics: gives their media type and text; None: there is no such command.
         archive: gives and takes all that is held; None: there are no such commands.
+        session_service: does what programs ask of the sessions; None: there is no such command.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Control:
         back_up: Callable[[], Awaitable[dict[str, Any]]] | None = None,
         metrics: Callable[[], Awaitable[tuple[str, bytes]]] | None = None,
         archive: Archive | None = None,
+        session_service: SessionCommands | None = None,
     ) -> None:
         self._sessions, self._decisions, self._owner = sessions, decisions, owner
         self._listing = SessionListing(sessions)
@@ -86,6 +89,8 @@ class Control:
         if archive is not None:
             self._commands["export"] = partial(_export, archive)
             self._commands["import"] = partial(_import, archive)
+        if session_service is not None:
+            self._commands["session_service"] = partial(_operate, session_service)
 
     async def __call__(self, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out one command.
@@ -207,6 +212,15 @@ async def _import(archive: Archive, lines: list[str]) -> dict[str, Any]:
         _check(line, str)
     took = await archive.take_in(lines)
     return {"taken": +took.taken, "known": +took.known}
+
+
+async def _operate(
+    commands: SessionCommands, operation: str, arguments: dict[str, Any], sandbox: str = DEFAULT_SANDBOX
+) -> dict[str, Any]:
+    _check(operation, str)
+    _check(arguments, dict)
+    _check(sandbox, str)
+    return await commands(operation, sandbox, arguments)
 
 
 def _check(argument: object, kind: type) -> None:

@@ -21,7 +21,7 @@ from workroot.rendezvous import hello_line, installation, parse_hello
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ANSWER_SECONDS", "ControlClient", "open_control"]
+__all__ = ["ANSWER_SECONDS", "ControlClient", "check_socket_owner", "open_control"]
 
 ANSWER_SECONDS = 10.0
 """How long the daemon may take to answer one line."""
@@ -109,7 +109,7 @@ def open_control(path: str, *, answer_seconds: float = ANSWER_SECONDS) -> Iterat
         RendezvousError: others could have put that socket there.
         ControlError: what listens there does not speak this protocol.
     """
-    _check_owner(path)
+    check_socket_owner(path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(answer_seconds)
         try:
@@ -123,8 +123,13 @@ def open_control(path: str, *, answer_seconds: float = ANSWER_SECONDS) -> Iterat
         yield ControlClient(connection, path, answer_seconds)
 
 
-def _check_owner(path: str) -> None:
-    """Refuse a socket in a directory where others may write: its listener could be anybody."""
+def check_socket_owner(path: str) -> None:
+    """Refuse a socket in a directory where others may write: its listener could be anybody.
+
+    Raises:
+        DaemonUnavailableError: there is no such directory, so no daemon runs.
+        RendezvousError: others could have put the socket there.
+    """
     directory = os.path.dirname(path)
     try:
         status = os.lstat(directory)

@@ -17,6 +17,7 @@ from workroot.daemon_key import load_daemon_key
 from workroot.identity import TokenFile, os_owner
 from workroot.observation.metrics import Metrics
 from workroot.observation.status import DaemonStatus
+from workroot.session_commands.sessions import SessionCommands
 from workroot.transports.http_guard import Page
 from workroot.transports.http_port import bind_port
 from workroot.transports.streamable_http import serve_http
@@ -122,6 +123,7 @@ def socket_face(settings: Settings, parts: Parts, tasks: TaskGroup, ending: Endi
             turns=parts.sessions.turns,
             make_room=parts.sessions.make_room,
         ),
+        session_service=SessionCommands(parts.sessions, principal=owner.principal),
         back_up=partial(_back_up, parts.store, rendezvous.backup_directory(str(settings.state_directory))),
     )
     transport = UnixSocketTransport(

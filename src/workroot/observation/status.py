@@ -41,7 +41,7 @@ class Vitals:
         sessions: that are held, stale ones included.
         stale_sessions: idle for too long, and not swept yet.
         ended_sessions: of which it is remembered how they ended.
-        connections: connectors on the Unix socket.
+        connections: connectors on the Unix socket, and programs that keep their sessions here.
         clients: those of which it is known what they call themselves, over HTTP too.
         projects: that somebody has worked in.
         memory_bytes: that are resident.

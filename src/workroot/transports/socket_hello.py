@@ -21,7 +21,11 @@ _LONGEST_ALIAS = 200
 
 
 class Hello(BaseModel):
-    """What a client says of itself in its first line."""
+    """What a client says of itself in its first line.
+
+    Attributes:
+        stays: of role `control`, that it is a program that keeps its sessions here, and so counts as a client.
+    """
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
@@ -33,6 +37,7 @@ class Hello(BaseModel):
     environment: dict[str, str] = {}
     default_session: bool = True
     reconnected: bool = False
+    stays: bool = False
     listens: list[str | int] = []
 
 

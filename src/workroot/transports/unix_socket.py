@@ -1,13 +1,12 @@
 """The daemon's Unix socket: who may connect, and what the first line makes of a connection.
 
-A connection begins with one hello line each way (`workroot.rendezvous`). Role `mcp` is a connector
-and goes on with MCP; role `control` is the command line and goes on with requests of its own. One
-client's fault (hang-up, garbage, a huge line) ends that client's task and nobody else's.
+A connection begins with one hello line each way (`workroot.rendezvous`). Role `mcp` is a connector and goes on with
+MCP; role `control` is the command line, or a program that keeps its sessions here, and goes on with requests of its
+own. One client's fault (hang-up, garbage, a huge line) ends that client's task and nobody else's.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
@@ -15,6 +14,7 @@ import stat
 import struct
 import sys
 from contextlib import ExitStack, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -24,17 +24,18 @@ from pydantic import ValidationError
 
 from workroot.core.sessions import Owner
 from workroot.counters import Counters
-from workroot.errors import RendezvousError, SocketTakenError, WorkrootError
+from workroot.errors import RendezvousError, SocketTakenError
 from workroot.limits import DEFAULT_LIMITS
 from workroot.logs.loop_errors import Seldom
 from workroot.peer import Peer
 from workroot.rendezvous import parse_client_hello
 from workroot.transports.accepting import AcceptLoop
+from workroot.transports.control_requests import ControlRequests
 from workroot.transports.lines import LineReader, LineTooLongError, LongLines
 from workroot.transports.message_reader import MessageReader
 from workroot.transports.message_writer import MessageWriter
 from workroot.transports.pacing import Paces
-from workroot.transports.places import Places, since
+from workroot.transports.places import Places
 from workroot.transports.socket_calls import SocketCalls
 from workroot.transports.socket_hello import Hello, greeting, peer_of_hello
 
@@ -54,9 +55,7 @@ __all__ = ["UnixSocketTransport", "bind_unix_socket"]
 logger = logging.getLogger(__name__)
 
 _MOST_HELLO_BYTES = 64 * 1024
-_RESERVED_SECONDS = 60.0  # how long a place of the command line may be held without a question
 _BACKLOG = 512
-_LONGEST_COMMAND = 40  # in the log
 
 
 def bind_unix_socket(path: str) -> socket.socket:
@@ -108,7 +107,7 @@ class UnixSocketTransport:
     Args:
         boot: this daemon's boot id; part of the ids of our own requests.
         control: answers a control command, given its name and arguments.
-        needed: held for as long as a connector is connected.
+        needed: held for as long as a connector, or a program that keeps its sessions here, is connected.
         limits: what one client, and all together, may take.
         counters: count what was refused.
     """
@@ -135,11 +134,12 @@ class UnixSocketTransport:
         self._seldom = Seldom()
         self._init_options = server.create_initialization_options()
         self._writers: set[MessageWriter] = set()
+        self._programs: set[ControlRequests] = set()  # of those that keep their sessions here
 
     @property
     def connections(self) -> int:
         """How many clients are connected; those who only ask for the daemon's state do not count."""
-        return len(self._writers)
+        return len(self._writers) + len(self._programs)
 
     def listen_on(self, listening: socket.socket) -> AcceptLoop:
         """Return what accepts clients from a socket that listens, whoever bound it; closing that closes the socket."""
@@ -153,6 +153,8 @@ class UnixSocketTransport:
         """Return when all clients have their answers; listen streams have to be told to end."""
         for writer in tuple(self._writers):
             await writer.unanswered.wait_none(with_listens=True)
+        for requests in tuple(self._programs):
+            await requests.finish()
 
     def give_up_writing(self) -> None:
         """Wait no longer for clients that do not read."""
@@ -191,14 +193,14 @@ class UnixSocketTransport:
             problem = "the hello line is not valid" if isinstance(error, ValidationError) else str(error)
             await self._refuse(stream, problem)
             return
-        if not place.settle(is_control=hello.role == "control"):
+        if not place.settle(is_control=hello.role == "control" and not hello.stays):
             await self._say(stream, self._places.farewell)
             return
         if hello.role == "mcp":
             await self._paces.connecting.turn()  # beginning and end of a connection cost as much as some calls
         await self._say(stream, greeting(boot=self._boot, pid=os.getpid()))
         if hello.role == "control":
-            await self._serve_control(stream, lines, place)
+            await self._serve_control(stream, lines, hello, place)
         else:
             await self._serve_mcp(stream, lines, hello, place)
 
@@ -259,63 +261,21 @@ class UnixSocketTransport:
                 writer.unanswered.forget()
                 logger.info("connection of %s closed", _brief(peer))
 
-    async def _serve_control(self, stream: SocketStream, lines: LineReader, place: Place) -> None:
-        lines.on_line = place.note_asked
-        while True:
-            try:
-                with anyio.fail_after(_RESERVED_SECONDS if place.is_reserved else None):
-                    line = await lines.receive()
-            except TimeoutError:
-                return
-            except LineTooLongError as error:
-                await self._say(stream, _line(_control_error("invalid_request", str(error))))
-                return
-            lines.done()
-            await self._say(stream, _line(await self._answer(line)))
-
-    async def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _serve_control(self, stream: SocketStream, lines: LineReader, hello: Hello, place: Place) -> None:
+        requests = ControlRequests(
+            lines, partial(self._say, stream), self._control, place=place, limits=self._limits, seldom=self._seldom
+        )
+        if not hello.stays:
+            await requests.serve()
+            return
+        self._programs.add(requests)
+        logger.info("connection opened by a program, workroot %s", hello.version)
         try:
-            command, arguments = _control_request(line)
-        except ValueError:
-            return _control_error("invalid_request", "this is not a control request")
-        try:
-            return {"result": await self._control(command, arguments)}
-        except WorkrootError as error:
-            return _control_error(error.code, str(error))
-        except TypeError:  # what a command raises for arguments that are not its, and a fault of ours may too
-            self._note_failed(command)
-            return _control_error("invalid_request", f"the arguments are not those of the command {command!r}")
-        except Exception:  # a boundary: one command's fault ends neither the connection nor the daemon
-            self._note_failed(command)
-            return _control_error("internal_error", f"the command {command!r} failed; the daemon's log says why")
-
-    def _note_failed(self, command: str) -> None:
-        if (untold := self._seldom.is_due(("control", command[:_LONGEST_COMMAND]))) is not None:
-            logger.exception("the control command %r failed%s", command[:_LONGEST_COMMAND], since(untold))
-
-
-def _control_request(line: bytes) -> tuple[str, dict[str, Any]]:
-    """Return a control request's command and arguments.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        request = json.loads(line)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    match request:
-        case {"command": str() as command, "arguments": dict() as arguments}:
-            return command, arguments
-    raise ValueError("a control request has a command and arguments")
-
-
-def _control_error(code: str, problem: str) -> dict[str, Any]:
-    return {"error": {"code": code, "message": problem}}
-
-
-def _line(answer: Mapping[str, Any]) -> bytes:
-    return json.dumps(answer).encode() + b"\n"
+            with self._needed():
+                await requests.serve()
+        finally:
+            self._programs.discard(requests)
+            logger.info("connection of a program closed")
 
 
 def _peer_uid(stream: SocketStream) -> int | None:
