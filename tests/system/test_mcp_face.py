@@ -25,6 +25,7 @@ def sessions_in(home: Home, top: Path) -> list[str]:
 
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("tool", ["get_working_directory", "set_working_directory"])
+@pytest.mark.row("S10")
 async def test_a_directory_that_cannot_be_worked_in_is_a_tool_error_and_changes_nothing(
     shared: Home, era: str, tool: str
 ) -> None:
@@ -178,6 +179,7 @@ async def test_arguments_that_are_null_count_as_left_out(shared: Home, era: str)
 
 
 @pytest.mark.parametrize("era", ERAS)
+@pytest.mark.row("S14")
 async def test_a_client_s_nowhere_is_unknown_and_says_what_to_call(shared: Home, era: str) -> None:
     recent = shared.repository(f"recent-{era}")
 
@@ -414,7 +416,7 @@ async def test_resources_show_the_caller_s_projects_and_session(shared: Home, er
         with pytest.raises(MCPError, match="no resource at workroot://nothing") as caught:
             await client.read_resource("workroot://nothing")
 
-    assert resources == ["workroot://projects"]
+    assert resources[:2] == ["workroot://projects", f"workroot://projects/{project_id}"]
     assert templates == ["workroot://projects/{id}", "workroot://sessions/{session_id}"]
     assert [row["root"] for row in projects["projects"][:2]] == [str(worktree), str(main)]
     assert (project["id"], project["name"]) == (project_id, main.name)

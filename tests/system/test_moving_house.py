@@ -12,9 +12,9 @@ from pathlib import Path
 import anyio
 import httpx2
 import pytest
+from http_by_hand import Hand
 from readme_document import code, codes, find
 from real_daemon import ERAS, WORKROOT, answer_of, error_of, open_home
-from test_http_sessions import Hand
 
 from workroot import rendezvous
 

@@ -112,6 +112,15 @@ SHOWN_BY = {
     "Sessions of two sandboxes": ("system/test_http_limits.py::test_sessions_of_two_sandboxes_never_meet",),
     "Answers do not cross": (
         "system/test_isolation_of_clients.py::test_clients_that_use_the_same_request_ids_each_get_their_own_answers",
+        "system/test_protocol_sessions_cancel.py::"
+        "test_a_client_on_the_socket_cancels_its_own_call_and_not_the_one_of_the_same_id",
+        "system/test_protocol_sessions_cancel.py::"
+        "test_a_session_over_http_cancels_its_own_call_and_not_the_one_of_the_same_id",
+        "system/test_protocol_sessions_cancel.py::"
+        "test_who_hangs_up_cancels_its_own_call_and_not_the_one_of_the_same_id",
+        "system/test_protocol_sessions_ids.py::test_nobody_answers_for_another",
+        "system/test_protocol_sessions_ids.py::"
+        "test_what_is_told_unasked_reaches_those_whose_it_is_and_nobody_else",
     ),
     "An `Mcp-Session-Id`": (
         "system/test_http_sessions.py::test_ids_that_are_not_ones_own_are_unknown_and_nobody_learns_why",
@@ -129,6 +138,11 @@ SHOWN_BY = {
         "system/test_socket_limits.py::test_clients_that_say_nothing_give_way_to_those_that_do",
         "system/test_http_sessions.py::test_more_sessions_than_are_held_all_go_on",
         "system/test_http_sessions.py::test_streams_above_the_limits_are_refused_by_name",
+    ),
+    "Where you limit how often": (
+        "system/test_protocol_sessions_rates.py::"
+        "test_a_user_who_asks_too_often_is_told_when_to_ask_again_on_whatever_connection",
+        "system/test_protocol_sessions_rates.py::test_a_new_session_id_is_no_way_round_the_rate",
     ),
     "The head of an HTTP request": (
         "system/test_http_limits.py::test_a_head_that_does_not_end_is_not_waited_for",

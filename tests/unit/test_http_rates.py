@@ -4,7 +4,6 @@ import pytest
 
 from workroot.core.sessions import Owner
 from workroot.limits import Limits
-from workroot.transports import http_rates
 from workroot.transports.http_rates import HttpRates
 
 ADA, BOB = Owner("user:ada"), Owner("user:bob")
@@ -53,9 +52,8 @@ def test_what_is_saved_up_is_never_more_than_a_burst() -> None:
     assert burst(rates, ADA, now=1_000_000) == 3
 
 
-def test_of_too_many_users_the_one_unused_for_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_rates, "_MOST_OWNERS", 2)
-    rates = HttpRates(FEW)
+def test_of_too_many_users_the_one_unused_for_longest_is_forgotten() -> None:
+    rates = HttpRates(FEW, most_owners=2)
     for owner in (ADA, BOB, ADA, ADA, Owner("user:eve")):
         rates.seconds_to_wait(owner, 0)
 

@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 from anyio.abc import SocketStream, UNIXSocketStream
 from mcp.shared.message import SessionMessage
-from mcp_types import JSONRPCRequest, JSONRPCResponse
+from mcp_types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
 from workroot.core.sessions import Owner
 from workroot.peer import Peer
@@ -90,6 +90,19 @@ async def test_a_request_to_the_client_carries_the_id_of_this_boot() -> None:
     await writer.send(SessionMessage(JSONRPCRequest(jsonrpc="2.0", id=7, method="roots/list")))
 
     assert json.loads(wire.told) == {"jsonrpc": "2.0", "id": "now:7", "method": "roots/list"}
+
+
+@pytest.mark.row("B30")
+async def test_a_request_to_the_client_is_taken_back_under_the_id_that_it_was_sent_with() -> None:
+    wire = Wire()
+    _, writer = connect(wire)
+    params = {"requestId": 7, "reason": "nobody waits"}
+
+    await writer.send(
+        SessionMessage(JSONRPCNotification(jsonrpc="2.0", method="notifications/cancelled", params=params))
+    )
+
+    assert json.loads(wire.told)["params"] == {"requestId": "now:7", "reason": "nobody waits"}
 
 
 @pytest.mark.parametrize("cut", [1, 7, 64])

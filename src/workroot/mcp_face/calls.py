@@ -25,7 +25,8 @@ from workroot.mcp_face.answers import (
     working_directory_answer,
     working_directory_text,
 )
-from workroot.mcp_face.evidence import client_name, declares_roots, peer_of, roots_of, signs_of_call
+from workroot.mcp_face.evidence import client_name, declares_roots, peer_of, roots_if_needed, signs_of_call
+from workroot.mcp_face.paging import CursorError, page_of
 from workroot.mcp_face.refusals import claimed_handle, refusal
 from workroot.mcp_face.tools import TOOLS, ArgumentsError, checked_arguments
 
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
 
     from workroot.core.answer import Resolution
     from workroot.core.ports import Clock
+    from workroot.core.projects import KnownProject
     from workroot.core.sessions import Owner
     from workroot.decisions import DecisionLog
-    from workroot.session_context import SessionContextManager
+    from workroot.mcp_face.paging import Page
+    from workroot.session_service import SessionService
     from workroot.trust import TrustStore
 
 __all__ = ["ToolAnswer", "ToolCalls"]
@@ -49,7 +52,6 @@ logger = logging.getLogger(__name__)
 
 _RECENT = 5  # projects offered when the directory is unknown
 _PAGE = 100  # projects in one answer of list_projects
-_CURSOR_DIGITS = 9
 
 
 class _Call(NamedTuple):
@@ -89,7 +91,7 @@ class ToolCalls:
 
     def __init__(
         self,
-        sessions: SessionContextManager,
+        sessions: SessionService,
         decisions: DecisionLog,
         trust: TrustStore,
         clock: Clock,
@@ -161,7 +163,7 @@ class ToolCalls:
         resolution = await self._resolve(call)
         recent = []
         if resolution.outcome is Outcome.UNKNOWN and not resolution.alternatives and self.show_recent:
-            recent = self._sessions.projects.known(peer_of(call.ctx).owner)[:_RECENT]
+            recent = list(await self._sessions.known_projects(peer_of(call.ctx).owner))[:_RECENT]
         notes = self._notes_at(resolution)
         answer = working_directory_answer(resolution, before=resolution.previous, notes=notes, recent=recent)
         return ToolAnswer(
@@ -191,10 +193,10 @@ class ToolCalls:
     async def _root_of(self, owner: Owner, project: str) -> str:
         """Return the root of a project that is named by id, by unique name, or by a path in it."""
         if not project.startswith("/"):
-            return self._sessions.projects.root_of(owner, project)
+            return await self._sessions.root_of_project(owner, project)
         place = await self._sessions.look(project)
         if place.project is None:
-            return self._sessions.projects.root_of(owner, place.directory)  # says that there is none, and candidates
+            return await self._sessions.root_of_project(owner, place.directory)  # says that there is none
         return place.project.root
 
     def _notes_at(self, resolution: Resolution) -> list[str]:
@@ -210,13 +212,13 @@ class ToolCalls:
         return ToolAnswer(answer, text, await self._resolved_if_possible(call), notes)
 
     async def _list_projects(self, call: _Call) -> ToolAnswer:
-        found = self._sessions.projects.known(peer_of(call.ctx).owner, call.arguments.get("query"))
-        start = _position(call.arguments.get("cursor"), len(found))
-        page = [project_row(project) for project in found[start : start + _PAGE]]
+        found = await self._sessions.known_projects(peer_of(call.ctx).owner, call.arguments.get("query"))
+        listed = _page(found, query=call.arguments.get("query"), cursor=call.arguments.get("cursor"))
+        page = [project_row(project) for project in listed.rows]
         lines = [escaped(f"{row.name} ({row.id}) at {row.root}") for row in page]
         fitting = count_that_fits(size_of([row.model_dump(), line]) for row, line in zip(page, lines, strict=True))
-        page, lines, end = page[:fitting], lines[:fitting], start + fitting
-        answer = ProjectsAnswer(projects=page, next_cursor=str(end) if end < len(found) else None)
+        page, lines = page[:fitting], lines[:fitting]
+        answer = ProjectsAnswer(projects=page, next_cursor=listed.cursor_after(fitting))
         if not lines:
             query = call.arguments.get("query")
             lines = [f"No known project matches {query[:100]!r}." if query else "No project is known yet."]
@@ -251,9 +253,7 @@ class ToolCalls:
         """Ask for the roots, unless `_meta` names where the caller works: every answer says where that is."""
         if not declares_roots(ctx):
             return Roots()
-        if not self._sessions.is_reach_bounded and await self._sessions.is_decided_by_meta(signs_of_call(ctx)):
-            return Roots()
-        return await roots_of(ctx, responses)
+        return await roots_if_needed(ctx, self._sessions, signs_of_call(ctx), responses)
 
     async def _without_pin(self, tool: str, call: _Call | None, error: WorkrootError) -> tuple[str, ...]:
         """Return what the client's own signs say, if the call was refused because the session's directory is gone."""
@@ -292,11 +292,17 @@ class ToolCalls:
         )
 
 
-def _position(cursor: str | None, length: int) -> int:
-    if cursor is None:
-        return 0
-    if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > _CURSOR_DIGITS or int(cursor) > length:
-        raise ArgumentsError(
-            f"list_projects: {cursor[:100]!r} is not a cursor of this list; leave it out to begin anew"
+def _page(found: Sequence[KnownProject], *, query: str | None, cursor: str | None) -> Page[KnownProject]:
+    try:
+        return page_of(
+            found,
+            used_at=lambda project: project.seen_at,
+            name=lambda project: project.root,
+            cursor=cursor,
+            most=_PAGE,
+            scope=f"list_projects {query or ''}",
         )
-    return int(cursor)
+    except CursorError:
+        raise ArgumentsError(
+            f"list_projects: {str(cursor)[:100]!r} is not a cursor of this list; leave it out to begin anew"
+        ) from None

@@ -25,14 +25,27 @@ if TYPE_CHECKING:
     from mcp_types import InputResponses
 
     from workroot.peer import RootsMemory
+    from workroot.session_service import SessionService
 
-__all__ = ["client_name", "declares_roots", "is_handshake", "keep_all_roots", "peer_of", "roots_of", "signs_of_call"]
+__all__ = [
+    "ROOTS_KEY",
+    "client_name",
+    "declares_roots",
+    "is_handshake",
+    "keep_all_roots",
+    "peer_of",
+    "roots_if_needed",
+    "roots_of",
+    "signs_of_call",
+]
 
 logger = logging.getLogger(__name__)
 
 _ROOTS_SECONDS = 2.0  # how long a client may take to name its roots
 _ROOTS_CHANGED = "notifications/roots/list_changed"
-_ROOTS_KEY = "roots"
+ROOTS_KEY = "roots"
+"""Under which the modern era asks for the roots, and answers."""
+
 _ALL_ROOTS = "workroot/roots"  # in the parameters of a call, beyond what the client sent: all URIs that it named
 _MAX_ROOTS = 64  # each is looked at in every call; further ones are left out
 
@@ -132,12 +145,27 @@ async def roots_of(
     if not declares_roots(ctx):
         return _NO_ROOTS
     if not is_handshake(ctx):
-        if responses is None or _ROOTS_KEY not in responses:
-            return InputRequiredResult(input_requests={_ROOTS_KEY: ListRootsRequest()})
+        if responses is None or ROOTS_KEY not in responses:
+            return InputRequiredResult(input_requests={ROOTS_KEY: ListRootsRequest()})
         return _given((ctx.params or {}).get(_ALL_ROOTS, ()))
     if not ctx.session.can_send_request:
         return _NO_ROOTS
     return await _asked(ctx, peer_of(ctx).conversation.roots)
+
+
+async def roots_if_needed(
+    ctx: ServerRequestContext[Any, Any], sessions: SessionService, signs: Signs, responses: InputResponses | None
+) -> Roots | InputRequiredResult:
+    """Return what `roots_of` does, unless *signs* tell by `_meta` where the caller works: no answer could change that.
+
+    Raises:
+        WorkrootError: as `SessionService.is_decided_by_meta`.
+    """
+    if not declares_roots(ctx):
+        return _NO_ROOTS
+    if not sessions.is_reach_bounded and await sessions.is_decided_by_meta(signs):
+        return _NO_ROOTS
+    return await roots_of(ctx, responses)
 
 
 async def _asked(ctx: ServerRequestContext[Any, Any], memory: RootsMemory) -> Roots:
@@ -192,10 +220,10 @@ async def keep_all_roots(ctx: ServerRequestContext[Any, Any], call_next: CallNex
         return await call_next(ctx)
     params = {name: value for name, value in ctx.params.items() if name != _ALL_ROOTS}
     responses = params.get("inputResponses")
-    if isinstance(responses, dict) and _ROOTS_KEY in responses:
-        answer = responses[_ROOTS_KEY]
+    if isinstance(responses, dict) and ROOTS_KEY in responses:
+        answer = responses[ROOTS_KEY]
         roots = answer.get("roots") if isinstance(answer, dict) else None
-        params["inputResponses"] = {**responses, _ROOTS_KEY: {"roots": []}}
+        params["inputResponses"] = {**responses, ROOTS_KEY: {"roots": []}}
         params[_ALL_ROOTS] = [_uri_of(root) for root in roots] if isinstance(roots, list) else []
     return await call_next(replace(ctx, params=params))
 

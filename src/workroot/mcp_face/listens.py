@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import anyio.lowlevel
-from mcp.server.subscriptions import ListenHandler, ResourceUpdated, ServerEvent
+from mcp.server.subscriptions import ListenHandler, ResourcesListChanged, ResourceUpdated, ServerEvent
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 
@@ -68,6 +68,11 @@ class Listens:
         if owner in self._buses:
             for address in addresses:
                 self._buses[owner][0].tell(ResourceUpdated(uri=address))
+
+    def publish_list(self, owner: Owner) -> None:
+        """Tell *owner*'s streams that there may be other resources than before."""
+        if owner in self._buses:
+            self._buses[owner][0].tell(ResourcesListChanged())
 
     async def listen(
         self, ctx: ServerRequestContext[Any, Any], params: SubscriptionsListenRequestParams

@@ -18,28 +18,31 @@ from mcp_types import (
     TextResourceContents,
 )
 
-from workroot.core.projects import KnownProject
 from workroot.errors import DirectoryError, SessionError
 from workroot.escaping import escaped, shown
 from workroot.mcp_face.answer_size import count_that_fits, size_of
 from workroot.mcp_face.answers import project_row
 from workroot.mcp_face.evidence import peer_of
+from workroot.mcp_face.paging import CursorError, page_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mcp.server.context import ServerRequestContext
 
+    from workroot.core.projects import KnownProject
     from workroot.core.sessions import Owner, SessionContext
     from workroot.session_context import SessionContextManager
     from workroot.trust import TrustStore
 
-__all__ = ["PROJECTS_URI", "Resources", "project_uri", "session_uri"]
+__all__ = ["PROJECTS_URI", "Resources", "only_page", "project_uri", "session_uri"]
 
 PROJECTS_URI = "workroot://projects"
 _SESSIONS_PREFIX = "workroot://sessions/"
 _JSON = "application/json"
 _MOST_ROWS = 5_000  # of one answer; no more can fit
+_PAGE = 100  # projects in one answer of resources/list
+_LONGEST_PLACE = 300  # characters of a path in a description; so 100 projects fit into any answer
 
 
 def project_uri(project_id: str) -> str:
@@ -52,6 +55,29 @@ def session_uri(session_id: str) -> str:
     return f"{_SESSIONS_PREFIX}{session_id}"
 
 
+_PROJECTS = Resource(
+    uri=PROJECTS_URI,
+    name="projects",
+    title="Known projects",
+    description="The projects that this user has worked in, latest first.",
+    mime_type=_JSON,
+)
+_PROJECT = ResourceTemplate(
+    uri_template=project_uri("{id}"),
+    name="project",
+    title="A project",
+    description="One project: its name, its root and its worktrees.",
+    mime_type=_JSON,
+)
+_SESSION = ResourceTemplate(
+    uri_template=session_uri("{session_id}"),
+    name="session",
+    title="A session",
+    description="Where one session works. Only its owner can read it.",
+    mime_type=_JSON,
+)
+
+
 class Resources:
     """Answers `resources/list`, `resources/templates/list` and `resources/read`."""
 
@@ -61,35 +87,39 @@ class Resources:
     async def list(
         self, ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams | None
     ) -> ListResourcesResult:
-        """Return the resources that have one fixed address."""
-        projects = Resource(
-            uri=PROJECTS_URI,
-            name="projects",
-            title="Known projects",
-            description="The projects that this user has worked in, latest first.",
-            mime_type=_JSON,
+        """Return the list of projects, and each project, latest first and page by page.
+
+        Raises:
+            MCPError: the cursor is none of this list's (MCP 2026-07-28, server/utilities/pagination: -32602).
+        """
+        cursor = params.cursor if params is not None else None
+        known = _latest_of_each(self._sessions.projects.known(peer_of(ctx).owner))
+        try:
+            page = page_of(
+                known,
+                used_at=lambda project: project.seen_at,
+                name=lambda project: project.project_id,
+                cursor=cursor,
+                most=_PAGE,
+                scope="resources/list",
+            )
+        except CursorError:
+            raise _no_cursor("resources/list", str(cursor)) from None
+        listed = [_project_resource(project) for project in page.rows]
+        return ListResourcesResult(
+            resources=[_PROJECTS, *listed] if cursor is None else listed, next_cursor=page.cursor_after(len(listed))
         )
-        return ListResourcesResult(resources=[projects])
 
     async def list_templates(
         self, ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams | None
     ) -> ListResourceTemplatesResult:
-        """Return the resources that are addressed by an id."""
-        project = ResourceTemplate(
-            uri_template=project_uri("{id}"),
-            name="project",
-            title="A project",
-            description="One project: its name, its root and its worktrees.",
-            mime_type=_JSON,
-        )
-        session = ResourceTemplate(
-            uri_template=session_uri("{session_id}"),
-            name="session",
-            title="A session",
-            description="Where one session works. Only its owner can read it.",
-            mime_type=_JSON,
-        )
-        return ListResourceTemplatesResult(resource_templates=[project, session])
+        """Return the resources that are addressed by an id; they are two, so there is one page.
+
+        Raises:
+            MCPError: there is no second one.
+        """
+        only_page("resources/templates/list", params)
+        return ListResourceTemplatesResult(resource_templates=[_PROJECT, _SESSION])
 
     async def read(self, ctx: ServerRequestContext[Any, Any], params: ReadResourceRequestParams) -> ReadResourceResult:
         """Return what is at a URI now.
@@ -158,6 +188,38 @@ class Resources:
             "commands": dict(config.commands),
             "servers": [server.name for server in config.servers],
         }
+
+
+def only_page(method: str, params: PaginatedRequestParams | None) -> None:
+    """Check that no second page is asked for of a list that has one.
+
+    Raises:
+        MCPError: it is (MCP 2026-07-28, server/utilities/pagination: -32602).
+    """
+    if params is not None and params.cursor is not None:
+        raise _no_cursor(method, params.cursor)
+
+
+def _no_cursor(method: str, cursor: str) -> MCPError:
+    text = f"{method}: {escaped(cursor[:100])!r} is not a cursor of this list; leave it out to begin anew"
+    return MCPError(INVALID_PARAMS, text)
+
+
+def _latest_of_each(known: Iterable[KnownProject]) -> list[KnownProject]:
+    """Return each project once: where somebody was last, of all its worktrees."""
+    latest: dict[str, KnownProject] = {}
+    for project in known:
+        latest.setdefault(project.project_id, project)
+    return list(latest.values())
+
+
+def _project_resource(project: KnownProject) -> Resource:
+    return Resource(
+        uri=project_uri(project.project_id),
+        name=shown(project.name),
+        description=f"A project that this user has worked in, last in {escaped(project.root)[:_LONGEST_PLACE]}.",
+        mime_type=_JSON,
+    )
 
 
 def _projects(known: Sequence[KnownProject]) -> dict[str, object]:

@@ -16,8 +16,10 @@ from workroot.limits import DEFAULT_LIMITS
 from workroot.mcp_face.calls import ToolCalls
 from workroot.mcp_face.evidence import keep_all_roots
 from workroot.mcp_face.meter import Meter
+from workroot.mcp_face.not_offered import refuse_tasks
 from workroot.mcp_face.plain_calls import PlainCalls
-from workroot.mcp_face.resources import Resources
+from workroot.mcp_face.rate_limits import RateLimits
+from workroot.mcp_face.resources import Resources, only_page
 from workroot.mcp_face.subscriptions import Subscriptions
 from workroot.mcp_face.tools import TOOLS
 
@@ -64,7 +66,8 @@ class McpFace(Server[None]):
     ) -> None:
         self.meter = Meter()
         resources = Resources(sessions, trust)
-        self.subscriptions = Subscriptions(sessions, counters if counters is not None else Counters(), limits)
+        counters = counters if counters is not None else Counters()
+        self.subscriptions = Subscriptions(sessions, counters, limits)
         self._calls = ToolCalls(sessions, decisions, trust, clock, show_recent=show_recent, remark=remark)
         super().__init__(
             "workroot",
@@ -91,8 +94,15 @@ class McpFace(Server[None]):
         )
         # The SDK traces every message for OpenTelemetry, which costs 5 % of a call, be there an exporter or not.
         tracers = list(self.middleware) if tracing else []
-        plain = PlainCalls(self, self._calls)
-        self.middleware[:] = [*tracers, self.meter, keep_all_roots, self.subscriptions.resume, plain]
+        self.middleware[:] = [
+            *tracers,
+            self.meter,
+            RateLimits(limits, counters, clock),
+            refuse_tasks,
+            keep_all_roots,
+            self.subscriptions.resume,
+            PlainCalls(self, self._calls),
+        ]
         # Not an argument of the constructor, since the SDK warns of it there: it is of the handshake era alone.
         self.add_request_handler("logging/setLevel", SetLevelRequestParams, self.subscriptions.set_level)
 
@@ -135,4 +145,5 @@ class McpFace(Server[None]):
 
 
 async def _list_tools(ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams | None) -> ListToolsResult:
+    only_page("tools/list", params)
     return ListToolsResult(tools=list(TOOLS))

@@ -53,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 _NOTIFY_SECONDS = 15.0  # a client that takes no notification for so long misses it
 _MOST_MESSAGES = 64  # that wait for one client
+_THE_LIST = ""  # among addresses: not one resource has changed, but which there are
 _TOO_MANY = f"a connection may subscribe to {MOST_ADDRESSES} resources: unsubscribe from one first"
 
 
@@ -65,6 +66,7 @@ class _Subscriber:
     default_session: SessionId | None
     addresses: set[str] = field(default_factory=set)
     log_level: str | None = None
+    has_listed: bool = False  # it knows which resources there are, and wants to hear of others
     due: dict[str, None] = field(default_factory=dict)  # what it has to be told, each once
     messages: deque[LogMessage] = field(default_factory=lambda: deque(maxlen=_MOST_MESSAGES))
     is_told: bool = False  # a task is telling it
@@ -72,6 +74,8 @@ class _Subscriber:
     def note(self, event: Event, addresses: tuple[str, ...]) -> None:
         """Note what this connection has to be told of *event*."""
         self.due.update((address, None) for address in addresses if address in self.addresses)
+        if self.has_listed and isinstance(event, ProjectsChanged):
+            self.due[_THE_LIST] = None
         if self.log_level is not None:
             message = message_about(event, self.default_session)
             if message is not None and message.is_wanted(self.log_level):
@@ -105,6 +109,8 @@ class Subscriptions:
         """Tell whoever may see the event and asked for it."""
         owner, addresses = _addresses(event)
         self.listens.publish(owner, addresses)
+        if isinstance(event, ProjectsChanged):
+            self.listens.publish_list(owner)
         for subscriber in tuple(self._subscribers.get(owner, {}).values()):
             self._follow(subscriber, event)
             subscriber.note(event, addresses)
@@ -117,9 +123,11 @@ class Subscriptions:
         return await self.listens.listen(ctx, params)
 
     async def resume(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Server middleware: a client that comes back has what it asked for before."""
+        """Server middleware: a client that comes back has what it asked for before; one that lists hears of more."""
         if ctx.method != "initialize" and is_handshake(ctx):
             self._resume(ctx)
+            if ctx.method == "resources/list":
+                self._subscriber(ctx).has_listed = True
         return await call_next(ctx)
 
     async def subscribe(self, ctx: ServerRequestContext[Any, Any], params: SubscribeRequestParams) -> EmptyResult:
@@ -201,7 +209,11 @@ class Subscriptions:
                     if subscriber.due:
                         address = next(iter(subscriber.due))
                         del subscriber.due[address]
-                        await session.send_resource_updated(address)
+                        await (
+                            session.send_resource_list_changed()
+                            if address == _THE_LIST
+                            else session.send_resource_updated(address)
+                        )
                     else:
                         await session.send_notification(_notification(subscriber.messages.popleft()))
         except Exception:  # a boundary: one connection's fault is not another's

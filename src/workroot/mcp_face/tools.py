@@ -15,9 +15,9 @@ from workroot.errors import WorkrootError
 from workroot.mcp_face.answers import ClosedAnswer, ProjectsAnswer, WorkingDirectoryAnswer, output_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["TOOLS", "ArgumentsError", "checked_arguments"]
+__all__ = ["TOOLS", "ArgumentsError", "checked_arguments", "unknown_argument"]
 
 
 class ArgumentsError(WorkrootError):
@@ -117,12 +117,24 @@ def checked_arguments(tool: Tool, arguments: Mapping[str, Any] | None) -> dict[s
     given = {name: value for name, value in (arguments or {}).items() if value is not None}
     for name, value in given.items():
         if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.5)
-            meant = f"did you mean {near[0]!r}?" if near else f"it takes: {', '.join(known)}"
-            raise ArgumentsError(f"{tool.name} has no argument {name[:100]!r}; {meant}")
+            raise unknown_argument(tool.name, name, known)
         if not isinstance(value, str):
             raise ArgumentsError(f"{tool.name}: {name} must be a string, not {type(value).__name__}")
     for name in tool.input_schema.get("required", ()):
         if name not in given:
             raise ArgumentsError(f"{tool.name} needs the argument {name!r}")
     return given
+
+
+def unknown_argument(tool: str, name: str, known: Iterable[str]) -> ArgumentsError:
+    """Return what a caller hears of an argument that a tool does not take; names the near match.
+
+    Args:
+        tool: its name.
+        name: of the argument that was given.
+        known: the names of those that it takes.
+    """
+    names = list(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    takes = f"it takes: {', '.join(names)}" if names else "it takes none"
+    return ArgumentsError(f"{tool} has no argument {name[:100]!r}; {f'did you mean {near[0]!r}?' if near else takes}")

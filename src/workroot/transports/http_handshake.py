@@ -127,17 +127,28 @@ class HandshakeObjects:
         await self._transport.handle_request(scope, receive, send)
 
     async def _answer(self, call: PlainCall, runner: ServerRunner[Any], scope: Scope, send: Send) -> None:
-        """Answer as a stream of one event; of none if the client takes the call back, or all of this ends."""
-        key, event = coerce_request_id(call.request_id), b""
+        """Answer as a stream of one event; of none if the client takes the call back, or ends its session.
+
+        Whoever ends the request itself answers in place of this.
+        """
+        key, event, is_ended = coerce_request_id(call.request_id), b"", False
         with anyio.CancelScope() as calling:
             self._calls[key] = calling
-            scope[END_KEY] = calling.cancel
+
+            def end() -> None:
+                nonlocal is_ended
+                is_ended = True
+                calling.cancel()
+
+            scope[END_KEY] = end
             try:
                 answer, _ = await call.answered_by(runner, unforeseen=0)  # the SDK's code in this era
                 event = b"event: message\r\ndata: " + compact(answer) + b"\r\n\r\n"
             finally:
                 if self._calls.get(key) is calling:
                     del self._calls[key]
+        if is_ended and not event:
+            return
         await send({"type": "http.response.start", "status": 200, "headers": self._stream_head})
         await send({"type": "http.response.body", "body": event})
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from workroot.logs.loop_errors import Seldom
 
 if TYPE_CHECKING:
-    from starlette.types import Send
+    from starlette.types import Scope, Send
 
-__all__ = ["INVALID_REQUEST", "PARSE_ERROR", "Refusal", "RefusalLog"]
+__all__ = ["INVALID_REQUEST", "NO_REPLAY", "PARSE_ERROR", "Refusal", "RefusalLog", "wants_replay"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,23 @@ class Refusal:
             *self.headers,
         ]
         return headers, body
+
+
+NO_REPLAY = Refusal(
+    status=400,
+    message=(
+        "events are not kept, so none can be sent again: open the stream without Last-Event-ID, and send a request "
+        "again whose answer you lost"
+    ),
+    closes=False,
+)
+"""What a client of the handshake era hears that wants events again; it has its event id from another server, since
+this one gives out none (MCP 2025-11-25, basic/transports, "Resumability and Redelivery", which a server may offer)."""
+
+
+def wants_replay(scope: Scope) -> bool:
+    """Tell whether a request asks for events that were sent before; in the modern era the header says nothing."""
+    return scope["method"] == "GET" and any(name == b"last-event-id" for name, _ in scope["headers"])
 
 
 class RefusalLog:

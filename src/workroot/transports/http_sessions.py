@@ -22,7 +22,7 @@ from workroot.transports.http_guard import OWNER_KEY
 from workroot.transports.http_handshake import SESSION_ID
 from workroot.transports.http_handshake_ids import ClientFacts
 from workroot.transports.http_handshake_table import AllBusyError
-from workroot.transports.http_refusal import Refusal
+from workroot.transports.http_refusal import NO_REPLAY, Refusal, wants_replay
 from workroot.transports.http_signs import header_of, hints_of
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ class HttpEndpoint:
             await _UNKNOWN.answer(send)
         elif scope["method"] == "DELETE":
             await self._end_session(owner, issued, send)
+        elif wants_replay(scope):
+            await NO_REPLAY.answer(send)
         else:
             await self._go_on(scope, receive, send, issued)
 

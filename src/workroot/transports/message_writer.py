@@ -158,13 +158,21 @@ class MessageWriter:
     def _outgoing(self, message: JSONRPCMessage) -> Iterator[JSONRPCMessage]:
         match message:
             case JSONRPCRequest():
-                yield message.model_copy(update={"id": f"{self._boot}:{message.id}"})
+                yield message.model_copy(update={"id": self._own_id(message.id)})
+            case JSONRPCNotification(method="notifications/cancelled", params={"requestId": asked}):
+                # The SDK takes back nothing but what it has asked itself, and that went out under another id.
+                params = {**(message.params or {}), "requestId": self._own_id(asked)}
+                yield message.model_copy(update={"params": params})
             case JSONRPCNotification(method="notifications/subscriptions/acknowledged"):
                 yield from self._acknowledgement(message)
             case JSONRPCError(error=ErrorData(code=code)) if code == CONNECTION_CLOSED:
                 pass  # the daemon's end cut a call off: a connector says so, and that it may be retried
             case _:
                 yield message
+
+    def _own_id(self, request_id: object) -> str:
+        """Return the id that a request of ours goes out under."""
+        return f"{self._boot}:{request_id}"
 
     def _acknowledgement(self, message: JSONRPCNotification) -> Iterator[JSONRPCNotification]:
         """Let an acknowledgement pass, unless the client has had it from an earlier daemon.

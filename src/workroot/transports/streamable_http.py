@@ -171,7 +171,7 @@ class _Serving:
                 self._in_flight.end(open_ended_only=True)
                 await self._drain(self._in_flight.wait_idle)
                 scope.deadline = anyio.current_time() + 1.25
+                self._in_flight.end()  # first: who waits for an answer hears that there will be none
                 await self._table.drop_all()
-                self._in_flight.end()
                 await self._connections.end(0.25)
         logger.info("no longer serving MCP at %s", self._url)
