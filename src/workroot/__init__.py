@@ -8,20 +8,36 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # not from typing: importing that takes longer than starting the connector
 if TYPE_CHECKING:
+    from workroot.attached.attach import attach
+    from workroot.attached.current import CurrentProject, CurrentSession
+    from workroot.core.projects import Project
     from workroot.core.resolution import Resolution
     from workroot.core.sessions import SessionContext
+    from workroot.daemon_client.client import DaemonClient, connect
     from workroot.default_manager import get_session_context_manager, set_session_context_manager
     from workroot.errors import WorkrootError
+    from workroot.request_context import RequestContext
     from workroot.session_context import SessionContextManager
+    from workroot.session_manager import SessionManager
     from workroot.session_rules import SessionRules
+    from workroot.session_service import SessionService
 
 __all__ = [
+    "CurrentProject",
+    "CurrentSession",
+    "DaemonClient",
+    "Project",
+    "RequestContext",
     "Resolution",
     "SessionContext",
     "SessionContextManager",
+    "SessionManager",
     "SessionRules",
+    "SessionService",
     "WorkrootError",
     "__version__",
+    "attach",
+    "connect",
     "get_session_context_manager",
     "set_session_context_manager",
 ]
@@ -29,11 +45,20 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CurrentProject": "workroot.attached.current",
+    "CurrentSession": "workroot.attached.current",
+    "DaemonClient": "workroot.daemon_client.client",
+    "Project": "workroot.core.projects",
+    "RequestContext": "workroot.request_context",
     "Resolution": "workroot.core.resolution",
     "SessionContext": "workroot.core.sessions",
     "SessionContextManager": "workroot.session_context",
+    "SessionManager": "workroot.session_manager",
     "SessionRules": "workroot.session_rules",
+    "SessionService": "workroot.session_service",
     "WorkrootError": "workroot.errors",
+    "attach": "workroot.attached.attach",
+    "connect": "workroot.daemon_client.client",
     "get_session_context_manager": "workroot.default_manager",
     "set_session_context_manager": "workroot.default_manager",
 }

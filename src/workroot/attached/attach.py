@@ -1,0 +1,123 @@
+"""`workroot.attach`: gives an `MCPServer` of the official SDK the session tools, the middleware and a life."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from workroot.attached.attachment import Attachment
+from workroot.attached.middleware import AttachedMiddleware
+from workroot.attached.no_replay import NoReplay
+from workroot.attached.peers import Peers
+from workroot.attached.session_tools import SessionTools
+from workroot.attached.tool_table import ToolTable
+from workroot.core.sessions import DEFAULT_SANDBOX
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from mcp.server.mcpserver import MCPServer
+    from starlette.applications import Starlette
+
+    from workroot.attached.rate_limit import RateLimit
+    from workroot.core.ports import Clock
+    from workroot.session_service import SessionService
+
+__all__ = ["attach"]
+
+_CLOSE_SECONDS = 10.0
+
+
+def attach(
+    server: MCPServer[Any],
+    *,
+    store: str | os.PathLike[str] | SessionService | None = None,
+    sandbox: str = DEFAULT_SANDBOX,
+    rate_limit: RateLimit | None = None,
+    clock: Clock | None = None,
+) -> Attachment:
+    """Let *server* know who calls it, and in which project that one works.
+
+    It gets the tools `get_working_directory`, `set_working_directory`, `list_projects` and `close_session`; its own
+    tools may take `CurrentProject` and `CurrentSession`; arguments that a tool does not take are refused; and every
+    request is served inside of a `RequestContext`. Attach before tools are added: of those that are there already
+    it is not known what they need. A lifespan that the server has is left as it is.
+
+    Args:
+        server: is changed.
+        store: where sessions are kept: None for memory; a path for a file that this process alone has open, in a
+            directory that exists; or sessions that somebody keeps (`workroot.connect()`), used as they are.
+        sandbox: the tenant; sessions of two sandboxes never meet.
+        rate_limit: is asked before every request; None for no limit.
+        clock: the time, for tests.
+
+    Returns:
+        What the server has of workroot. `server.run` closes it at its end; whoever serves the server otherwise
+        closes it by `aclose`, or uses it as a context manager.
+
+    Raises:
+        ToolNameError: the server has a tool of one of these names, or is attached already; nothing was changed.
+    """
+    table = ToolTable(server)
+    attachment = Attachment(store, sandbox=sandbox, rate_limit=rate_limit, clock=clock)
+    tools = SessionTools(attachment.clock)
+    peers = Peers(attachment.owner)
+    attachment.on_closing(peers.release)
+    server.middleware.append(AttachedMiddleware(attachment, peers, table, tools))
+    _close_at_end(server, attachment)
+    return attachment
+
+
+def _close_at_end(server: MCPServer[Any], attachment: Attachment) -> None:
+    """Close when the server ends.
+
+    The SDK tells of that by its lifespan, which it enters for each connection of some transports, so the first
+    client that leaves would end all. Therefore the instance's own ways to be served are wrapped: they end once.
+    """
+
+    def closing(run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        @functools.wraps(run)
+        async def run_and_close(*arguments: Any, **options: Any) -> None:
+            try:
+                await run(*arguments, **options)
+            finally:
+                await _close(attachment)
+
+        return run_and_close
+
+    make_app = server.streamable_http_app
+
+    @functools.wraps(make_app)
+    def app_that_closes(*arguments: Any, **options: Any) -> Starlette:
+        app = make_app(*arguments, **options)
+        if options.get("event_store") is None:
+            app.add_middleware(NoReplay, path=options.get("streamable_http_path", "/mcp"))
+        lifespan = app.router.lifespan_context
+
+        @asynccontextmanager
+        async def lifespan_and_close(served: Any) -> AsyncIterator[Any]:
+            try:
+                async with lifespan(served) as state:
+                    yield state
+            finally:
+                await _close(attachment)
+
+        app.router.lifespan_context = lifespan_and_close
+        return app
+
+    vars(server).update(
+        run_stdio_async=closing(server.run_stdio_async),
+        run_sse_async=closing(server.run_sse_async),
+        run_streamable_http_async=closing(server.run_streamable_http_async),
+        streamable_http_app=app_that_closes,
+    )
+
+
+async def _close(attachment: Attachment) -> None:
+    """Close even when cancelled; bounded."""
+    with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+        await attachment.aclose()

@@ -1,0 +1,112 @@
+"""Where an attached server's sessions are: in memory, in a file of its own, or with somebody else."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from workroot import rendezvous
+from workroot.core.identities import Identities
+from workroot.project_finder import ProjectFinder
+from workroot.session_context import SessionContextManager
+from workroot.session_rules import SessionRules
+from workroot.settings import load_settings
+from workroot.storage.memory import MemoryStore
+from workroot.storage.sqlite import open_sqlite_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from workroot.core.ports import Clock, SessionStore
+    from workroot.session_service import SessionService
+    from workroot.settings import Settings
+
+__all__ = ["service_opener"]
+
+_DAY = 24 * 3600.0
+
+_users: WeakKeyDictionary[SessionService, int] = WeakKeyDictionary()
+"""By how many attached servers a service is in use: the last one stops it."""
+
+
+def service_opener(
+    store: str | os.PathLike[str] | SessionService | None, clock: Clock
+) -> Callable[[], AbstractAsyncContextManager[SessionService]]:
+    """Return what opens the sessions that *store* means, as often as it is called.
+
+    Args:
+        store: None for memory, which outlasts an event loop but not the process; a path for a file of this process;
+            or sessions that somebody keeps already.
+        clock: the time, where this process keeps them.
+    """
+    if store is None:
+        memory = MemoryStore()
+        return lambda: _kept_in_memory(memory, clock)
+    if isinstance(store, str | os.PathLike):
+        path = os.path.abspath(store)  # now: a server may change its directory
+        return lambda: _kept_in_file(path, clock)
+    return lambda: _kept_elsewhere(store)
+
+
+@asynccontextmanager
+async def _kept_in_memory(memory: MemoryStore, clock: Clock) -> AsyncIterator[SessionService]:
+    async with _manager(memory, clock) as sessions:
+        yield sessions
+
+
+@asynccontextmanager
+async def _kept_in_file(path: str, clock: Clock) -> AsyncIterator[SessionService]:
+    async with open_sqlite_store(path) as store, _manager(store, clock) as sessions:
+        yield sessions
+
+
+@asynccontextmanager
+async def _kept_elsewhere(service: SessionService) -> AsyncIterator[SessionService]:
+    """Use a service that others may use as well."""
+    await service.start()
+    _users[service] = _users.get(service, 0) + 1
+    try:
+        yield service
+    finally:
+        _users[service] -= 1
+        if not _users[service]:
+            await service.stop()
+
+
+@asynccontextmanager
+async def _manager(store: SessionStore, clock: Clock) -> AsyncIterator[SessionContextManager]:
+    """Run a manager by the rules that the user has set for all of workroot."""
+    settings, state, identities = load_settings(), await store.load(), Identities()
+    finder = ProjectFinder(
+        state.namespace,
+        trusted_directories=settings.trusted_directories,
+        identities=identities,
+        config_names=settings.config_names,
+    )
+    async with SessionContextManager(
+        store,
+        finder,
+        clock=clock,
+        home=_real_home(),
+        rules=_rules(settings),
+        identities=identities,
+        state=state,
+    ) as sessions:
+        yield sessions
+
+
+def _real_home() -> str:
+    return os.path.realpath(rendezvous.home_directory())
+
+
+def _rules(settings: Settings) -> SessionRules:
+    return SessionRules(
+        model_may_move=settings.model_may_move,
+        idle_seconds=settings.session_idle_seconds,
+        sweep_seconds=settings.sweep_interval_seconds,
+        write_behind_seconds=settings.write_behind_seconds,
+        ended_seconds=settings.ended_session_days * _DAY,
+    )
