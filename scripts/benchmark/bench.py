@@ -17,6 +17,7 @@ from pathlib import Path
 
 import anyio
 from bench_durable import measure_durable
+from bench_library import measure_library
 from bench_machine import machine, versions
 from bench_memory import measure_memory
 from bench_neighbours import measure_idle, measure_neighbours, rows_of_idle, rows_of_neighbours
@@ -41,6 +42,11 @@ def _memory(top: Path, effort: Effort) -> Measured:
 
 def _durable(top: Path, effort: Effort) -> Measured:
     found: Measured = run(measure_durable, top, effort)
+    return found
+
+
+def _library(top: Path, effort: Effort) -> Measured:
+    found: Measured = run(measure_library, top, effort)
     return found
 
 
@@ -78,6 +84,7 @@ def _idle(top: Path, effort: Effort) -> Measured:
 SECTIONS: dict[str, Callable[[Path, Effort], Measured]] = {
     "memory": _memory,
     "durable": _durable,
+    "library": _library,
     "scale": measure_scale,
     "wire": _wire,
     "stdio": _stdio,

@@ -27,6 +27,7 @@ _COMPARED = {
         "Acknowledged on disk",
         "changes a second that outlive a power failure; one aiosqlite commit a call = 1",
     ),
+    "library": ("The library's sessions", "calls a second; the same call of chuk-sessions' manager in memory = 1"),
     "stdio": ("Over stdio", "a connector beside a bare SDK stdio server = 1; less is better"),
     "wire": ("Over the wire", "beside a bare SDK server in the same era; rates (more is better) and times (less is)"),
 }

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
+import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -209,6 +210,7 @@ actions = st.lists(st.tuples(st.sampled_from(ACTIONS), st.sampled_from("xyz")), 
     sweeps=st.lists(st.integers(0, 30), max_size=4),
     steps=st.lists(st.integers(0, 4), min_size=1, max_size=12),
 )
+@pytest.mark.row("S15")
 def test_nobody_ever_sees_or_moves_anybody_elses_session(
     scripts: tuple[list[tuple[str, str]], ...], sweeps: list[int], steps: list[int]
 ) -> None:

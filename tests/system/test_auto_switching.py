@@ -114,6 +114,7 @@ async def test_a_config_that_is_created_edited_replaced_and_deleted_moves_the_se
 
 
 @pytest.mark.parametrize("era", ERAS)
+@pytest.mark.row("B7")
 async def test_a_config_that_moves_nearer_moves_only_who_is_below_it(home: Home, era: str) -> None:
     mono = home.repository("mono")
     path = write_config(mono, "Mono")

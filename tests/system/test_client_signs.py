@@ -123,6 +123,7 @@ async def test_a_client_finds_the_capabilities_that_it_wants(shared: Home, profi
         ("goose", "agent-session-id"),
     ],
 )
+@pytest.mark.row("B9")
 async def test_what_one_conversation_of_a_client_sets_is_not_anothers(
     shared: Home, directories: Mapping[str, str], name: str, key: str, era: str
 ) -> None:

@@ -126,6 +126,7 @@ def changes_of(number: int) -> list[Change]:
 
 
 @pytest.mark.usefixtures("traced")
+@pytest.mark.row("S16")
 async def test_a_session_that_was_opened_takes_at_most_a_kibibyte(count: int) -> None:
     async with SessionContextManager(KeepsNothing(), OwnProjects(), rules=SessionRules(max_projects=1)) as manager:
 

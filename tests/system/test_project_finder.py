@@ -185,6 +185,7 @@ async def test_the_port_gives_the_same_answer(base: Path, finder: ProjectFinder)
 # Configs
 
 
+@pytest.mark.row("S11")
 def test_within_a_level_the_first_name_wins_and_the_nearest_level_before_it(base: Path, finder: ProjectFinder) -> None:
     names = (".codebase-mcp/config.json", ".workflow-mcp/config.json", ".workroot/config.json", ".workroot/config.toml")
     (base / "a").mkdir()
@@ -543,6 +544,7 @@ def test_a_file_with_a_time_in_the_future_is_remembered_all_the_same(
     assert clock.searches == 1
 
 
+@pytest.mark.row("S13")
 def test_only_so_many_answers_are_remembered_and_the_used_ones_stay(base: Path, clock: CountingClock) -> None:
     finder = ProjectFinder(NAMESPACE, clock_ns=clock, max_remembered=2)
     for name in "abc":

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 import anyio
 import click
 import pytest
+from attached_clients import stdio_client
 from mcp.client.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPDeprecationWarning
 from readme_document import ROOT, Block, code, codes, find, inline_code, links, section_text, shown, unclaimed
@@ -40,6 +41,7 @@ from readme_user import (
     text_of,
     where,
 )
+from real_daemon import Home
 from test_subscriptions import Heard
 
 import workroot
@@ -258,6 +260,24 @@ async def test_the_cursor_entry_names_the_project_wherever_it_is_started(block: 
     assert entry.keys() == {"command", "args"}
     async with reader.client(reader.home, *entry["args"], command=entry["command"], era=HANDSHAKE) as client:
         assert await where(client) == (str(shop), "connector")
+
+
+# For authors of servers
+
+
+@shown("python", "For authors of servers")
+@pytest.mark.parametrize("era", ERAS)
+async def test_the_server_of_another_author_knows_the_project_of_its_caller(
+    block: Block, home: Home, tmp_path: Path, era: str
+) -> None:
+    (program := tmp_path / "notes.py").write_text(block.text)
+
+    async with stdio_client(home, era, home.repository("shop"), program=program) as client:
+        said = text_of(await client.call_tool("add", {"text": "sell"}))
+        tools = {tool.name for tool in (await client.list_tools()).tools}
+
+    assert said == "shop has 1 notes"
+    assert tools == {"add", "get_working_directory", "set_working_directory", "list_projects", "close_session"}
 
 
 # How it knows
@@ -581,7 +601,8 @@ async def test_the_table_of_resources_is_what_a_server_has(block: Block, reader:
             (content,) = (await client.read_resource(uri)).contents
             assert "shop" in getattr(content, "text", "")
 
-    assert rows == [str(one.uri) for one in listed] + [one.uri_template for one in templates]
+    assert [str(one.uri) for one in listed] == [rows[0], f"{rows[0]}/{SHOP_ID}"]
+    assert rows[1:] == [one.uri_template for one in templates]
 
 
 @pytest.mark.parametrize("change", ["made", "changed", "moved", "deleted"])

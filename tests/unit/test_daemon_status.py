@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 
+import pytest
 from observed_daemon import ADA, World, context, pass_through
 
 from fakes import DAY
@@ -43,6 +44,7 @@ async def test_clients_of_a_kind_are_counted_together() -> None:
     ]
 
 
+@pytest.mark.row("S4")
 async def test_a_session_that_is_used_again_is_not_stale() -> None:
     world = World()
     async with world.sessions as sessions:

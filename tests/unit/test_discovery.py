@@ -201,6 +201,7 @@ def test_home_is_the_last_level_and_its_own_config_counts() -> None:
     ],
 )
 @pytest.mark.parametrize("start", ["/srv/shared", "/srv/shared/mine"])
+@pytest.mark.row("B5")
 def test_a_level_where_others_decide_is_not_looked_into(standing: Attributes, start: str) -> None:
     tree = Tree(
         configs={"/srv/shared": ProjectConfig(name="planted")},

@@ -197,6 +197,7 @@ KINDS = {421: "http_origin", 403: "http_origin", 401: "http_token", 503: "http_t
 
 
 @pytest.mark.parametrize(("status", "headers"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.row("X4", "B21")
 async def test_anything_else_is_refused_before_its_body_is_read(status: int, headers: Headers) -> None:
     outcome = await ask(headers)
 
