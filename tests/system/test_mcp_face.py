@@ -99,6 +99,7 @@ async def test_an_unreadable_directory_is_a_tool_error(shared: Home, era: str) -
     ],
     ids=["name", "id", "syntax"],
 )
+@pytest.mark.row("S10")
 async def test_a_broken_config_is_reported_with_file_line_and_field(
     shared: Home, era: str, config: str, line: int | None, field: str | None, request: pytest.FixtureRequest
 ) -> None:

@@ -54,6 +54,7 @@ from workroot.core.projects import CONFIG_NAMES
 from workroot.core.signs import ConnectorFacts, Source, connector_hints
 from workroot.errors import SettingsError
 from workroot.logs import FILE_BYTES, FILE_COUNT
+from workroot.providers.choosing import factory_for_env
 from workroot.settings import Settings, load_settings
 from workroot.storage.sqlite import open_sqlite_store
 from workroot.transports.http_port import DEFAULT_PORT
@@ -1095,7 +1096,8 @@ def test_what_is_missing_is_missing() -> None:
     assert missing == ["install"]
     assert not set(missing) & set(program.commands)
     assert importlib.util.find_spec("workroot.downstream") is None
-    assert not hasattr(workroot, "attach")
+    with pytest.raises(ImportError, match="one for Redis comes with a later workroot"):
+        factory_for_env({"SESSION_PROVIDER": "redis"})
     assert workroot.SessionContextManager.__name__ == "SessionContextManager"
 
 

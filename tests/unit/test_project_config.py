@@ -172,7 +172,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_tolerated(content: bytes) -
         ('"$schema" = 5\nversion = "1.0"\n[project]\nname = "x"\n', 1, "$schema", "must be a string"),
     ],
 )
-@pytest.mark.row("B6")
+@pytest.mark.row("B6", "S12")
 def test_a_field_that_is_not_valid_is_named_with_its_line(
     content: str, line: int | None, field: str, problem: str
 ) -> None:
