@@ -23,7 +23,7 @@ def current_branch(project: CurrentProject) -> str:
     """Tell which branch is checked out in the project that you work in."""
     git = Path(project.root) / ".git"
     if git.is_file():  # a worktree: the file says where its own directory is
-        git = Path(git.read_text().removeprefix("gitdir:").strip())
+        git = git.parent / git.read_text().removeprefix("gitdir:").strip()
     head = (git / "HEAD").read_text().strip()
     return head.removeprefix("ref: refs/heads/")
 

@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # not from typing: importing that takes longer than start
 if TYPE_CHECKING:
     from workroot.attached.attach import attach
     from workroot.attached.current import CurrentProject, CurrentSession
+    from workroot.attached.rate_limit import RateLimit
     from workroot.core.projects import Project
     from workroot.core.resolution import Resolution
     from workroot.core.sessions import SessionContext
@@ -27,6 +28,7 @@ __all__ = [
     "CurrentSession",
     "DaemonClient",
     "Project",
+    "RateLimit",
     "RequestContext",
     "Resolution",
     "SessionContext",
@@ -49,6 +51,7 @@ _HOMES = {
     "CurrentSession": "workroot.attached.current",
     "DaemonClient": "workroot.daemon_client.client",
     "Project": "workroot.core.projects",
+    "RateLimit": "workroot.attached.rate_limit",
     "RequestContext": "workroot.request_context",
     "Resolution": "workroot.core.resolution",
     "SessionContext": "workroot.core.sessions",

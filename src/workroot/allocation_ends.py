@@ -66,9 +66,7 @@ class AllocationEnds:
             StoreUnavailableError: some have ended, the others wait for the next time.
         """
         table, count = self._ledger.allocations, 0
-        over = table.over(now=self._ledger.idle.now(), sandbox=sandbox)
-        for start in range(0, len(over), _BATCH):
-            batch = over[start : start + _BATCH]
+        for batch in table.over(now=self._ledger.idle.now(), sandbox=sandbox, most=_BATCH):
             with self._turns.take_free_nowait(batch) as free:
                 now = self._ledger.idle.now()
                 entries = [entry for key in batch if key in free and (entry := table.entry(*key)) is not None]

@@ -52,7 +52,7 @@ class Claims:
             return None
         if claim.by == "handle":
             return self._of_handle(owner, check_session_id(claim.name))
-        return self._sessions.of_alias(owner, Alias(claim.name))
+        return self._ledger.of_alias(owner, Alias(claim.name))
 
     @asynccontextmanager
     async def turn(self, owner: Owner, claim: SessionClaim) -> AsyncIterator[Claimed]:
@@ -78,15 +78,17 @@ class Claims:
         alias = Alias(claim.name)
         # The alias' turn comes before the session's, always: two first calls of one conversation open one session.
         async with self._turns.take((owner, alias)):
-            session = self._sessions.of_alias(owner, alias)
+            session = self._ledger.of_alias(owner, alias)
             if session is None or (claim.by == "alias" and self._sessions.is_passed(session)):
                 yield Claimed(mint_session_id(), alias, session)
                 return
             async with self._turns.take(session.key):
-                if self._sessions.of_key(session.key) is None:
+                # It may have ended, or its time run out, while this call waited.
+                before = self._sessions.of_key(session.key)
+                if before is None or self._ledger.allocations.is_over(session.key, now=self._ledger.idle.now()):
                     yield Claimed(mint_session_id(), alias, None)
                 else:
-                    yield Claimed(session.session_id, alias, self._sessions.of_key(session.key))
+                    yield Claimed(session.session_id, alias, before)
 
     def _of_handle(self, owner: Owner, session_id: SessionId) -> SessionContext | None:
         """Return the session of a handle, or None if that was allocated and works nowhere yet.

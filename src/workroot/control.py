@@ -215,12 +215,17 @@ async def _import(archive: Archive, lines: list[str]) -> dict[str, Any]:
 
 
 async def _operate(
-    commands: SessionCommands, operation: str, arguments: dict[str, Any], sandbox: str = DEFAULT_SANDBOX
+    commands: SessionCommands,
+    operation: str,
+    arguments: dict[str, Any],
+    sandbox: str = DEFAULT_SANDBOX,
+    principal: str | None = None,
 ) -> dict[str, Any]:
     _check(operation, str)
     _check(arguments, dict)
     _check(sandbox, str)
-    return await commands(operation, sandbox, arguments)
+    _check(principal, str)
+    return await commands(operation, sandbox, arguments, principal=principal)
 
 
 def _check(argument: object, kind: type) -> None:

@@ -82,9 +82,12 @@ class GridPath:
     def __post_init__(self) -> None:
         if self.session_id is not None and self.user_id is not None:
             raise GridPathError("a grid path is a session's, a user's or the sandbox's: give one id at most")
-        for name in ("sandbox_id", "session_id", "user_id", "artifact_id"):
-            if getattr(self, name) == "":
-                raise GridPathError(f"a grid path needs a {name} of at least one character")
+        _check("sandbox_id", self.sandbox_id)
+        _check("artifact_id", self.artifact_id)
+        if self.session_id is not None:
+            _check("session_id", self.session_id)
+        if self.user_id is not None:
+            _check("user_id", self.user_id)
         if self.subpath is not None and "" in self.subpath.split("/"):
             raise GridPathError(f"a subpath has no empty part, as {self.subpath!r} has: leave out the extra slash")
 
@@ -159,6 +162,7 @@ def get_canonical_prefix(session_id: str, *, sandbox: str) -> str:
     Raises:
         GridPathError: the session or the sandbox has no name.
     """
+    _check("session_id", session_id)
     return GridPath(sandbox_id=sandbox, session_id=session_id, artifact_id=_SHARED).prefix
 
 
@@ -168,6 +172,7 @@ def generate_artifact_key(session_id: str, artifact_id: str, subpath: str | None
     Raises:
         GridPathError: a part is empty.
     """
+    _check("session_id", session_id)
     return GridPath(sandbox_id=sandbox, session_id=session_id, artifact_id=artifact_id, subpath=subpath).key
 
 
@@ -190,9 +195,14 @@ def get_session_prefix_pattern(*, sandbox: str) -> str:
     Raises:
         GridPathError: the sandbox has no name.
     """
-    if not sandbox:
-        raise GridPathError("a grid path needs a sandbox_id of at least one character")
+    _check("sandbox_id", sandbox)
     return f"{_GRID}/{_written(sandbox)}/"
+
+
+def _check(name: str, found: object) -> None:
+    """Refuse what is no id; None too, for without a session a path would be the whole sandbox's."""
+    if not isinstance(found, str) or not found:
+        raise GridPathError(f"a grid path needs a {name} that is text of at least one character, not {found!r:.80}")
 
 
 def _written(text: str) -> str:

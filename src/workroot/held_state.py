@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from workroot.core.identities import Identities
     from workroot.core.ports import Clock, SessionStore
     from workroot.core.projects import KnownId
-    from workroot.core.sessions import EndedSession, SessionContext
+    from workroot.core.sessions import Alias, EndedSession, Owner, SessionContext
 
 __all__ = ["HeldState", "Moment"]
 
@@ -138,7 +138,22 @@ class HeldState:
         await self._store.commit(changes)
         self.sessions.apply(changes, seen=self.idle.now())  # in this very step: whoever asks for a snapshot gets it
         self.allocations.apply(changes)
+        for change in changes:
+            if type(change) is AllocationSaved:
+                self._look_anew(change.allocation)
         tell()
+
+    def _look_anew(self, allocation: AllocatedSession) -> None:
+        """Let no reader pass by the allocation that a session has by now."""
+        if (session := self.sessions.of_key(allocation.key)) is not None:
+            self.sessions.leave_window(session)
+
+    def of_alias(self, owner: Owner, alias: Alias) -> SessionContext | None:
+        """Return the session that an alias stands for, or None if there is none, or its time has run out."""
+        session = self.sessions.of_alias(owner, alias)
+        if session is not None and self.allocations.is_over(session.key, now=self.idle.now()):
+            return None
+        return session
 
     def snapshot(self) -> StoredState:
         """Return all that is held."""
@@ -189,4 +204,6 @@ class HeldState:
         self.notes.load(*self.notes.unknown(state.projects, state.project_ids))
         self.connections.load(*self.connections.unknown(state.connections, state.ended_aliases), ahead=ahead)
         self.allocations.load(state.allocations, ahead=ahead)
+        for allocation in state.allocations:
+            self._look_anew(allocation)
         logger.info("taken over from the store: %d sessions are held now", len(self.sessions))

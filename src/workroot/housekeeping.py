@@ -76,6 +76,14 @@ class Housekeeping:
             self._leave()
             self._task = loop.create_task(self._run(), name="housekeeping")
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the jobs of this event loop come to an end though nobody stopped them: the loop itself ends."""
+        task = self._task
+        if task is None or task.get_loop() is not asyncio.get_running_loop():
+            return False
+        return task.done() or bool(task.cancelling())
+
     async def stop(self) -> None:
         """Stop after the step at hand. Idempotent."""
         self._leave()

@@ -58,7 +58,7 @@ class IdleClock:
 
         Of one time it is the same again and again, until the wall clock is set or the machine has slept.
         """
-        to_wall = self._clock.wall() - self.now()
+        to_wall = self._clock.wall() - self._clock.awake() - self._from_awake
         if abs(to_wall - self._to_wall) > _STEP_SECONDS:
             self._to_wall = to_wall
         return time + self._to_wall
@@ -89,5 +89,5 @@ def _noted(state: StoredState) -> Iterator[float]:
     yield max(state.seen.values(), default=0.0)
     yield max((each.seen for each in state.connections if each.seen is not None), default=0.0)
     yield max((each.seen for each in state.ended_aliases), default=0.0)
-    yield max((each.seen for each in state.allocations), default=0.0)
+    yield max((each.seen for each in state.ended), default=0.0)
     yield max((each.seen for each in state.allocations), default=0.0)

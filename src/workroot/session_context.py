@@ -107,6 +107,16 @@ class SessionContextManager(SessionReader):
         return self._upkeep.loop
 
     @property
+    def is_ending(self) -> bool:
+        """Whether this event loop is the one in which this was started, and ends: nothing is to begin there."""
+        return self._upkeep.jobs.is_ending
+
+    @property
+    def home_pid(self) -> int | None:
+        """The process in which this was started last: one that is forked from it has a copy that nobody keeps."""
+        return self._upkeep.pid
+
+    @property
     def allocations(self) -> LedgerAllocations:
         """Sessions that are allocated for a time, with small values of their own."""
         return self._allocations

@@ -197,9 +197,14 @@ class SessionLedger(HeldState):
         return IdleMarked(self.idle.mark()) if is_due else None
 
     def touch(self, session: SessionContext) -> None:
-        """Note that a session, which is held, is used; that is written behind, and once in a window of that."""
+        """Note that a session, which is held, is used; that is written behind, and once in a window of that.
+
+        One that is allocated is in no window: its time runs out in the midst of one, and each reader is to see that.
+        """
         if not self.sessions.is_recent(session):
             self.behind.note(self.sessions.touch(session.key, now=self._clock.wall(), seen=self.idle.now()))
+            if self.allocations.entry(*session.key) is not None:
+                self.sessions.leave_window(session)
 
     async def end_window(self) -> None:
         """Write what waits to be written behind; what is used from now on is noted anew."""

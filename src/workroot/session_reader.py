@@ -120,7 +120,7 @@ class SessionReader:
 
     def default_session(self, owner: Owner, alias: Alias) -> SessionContext | None:
         """Return the session that a connection named *alias* stands for, or None if there is none."""
-        return self._sessions.of_alias(owner, alias)
+        return self._ledger.of_alias(owner, alias)
 
     def all_sessions(self) -> list[SessionContext]:
         """Return everybody's sessions, least recently used first; for the user whose daemon this is."""

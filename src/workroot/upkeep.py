@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from workroot.housekeeping import Housekeeping
@@ -38,6 +39,7 @@ class Upkeep:
         sweeper: ends what is stale.
         jobs: run from `start` on.
         loop: the event loop in which it was started last; None before.
+        pid: of the process in which that was; None before.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Upkeep:
             ),
         )
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.pid: int | None = None
         self.change(rules)
 
     def change(self, rules: SessionRules) -> None:
@@ -97,7 +100,7 @@ class Upkeep:
         """Begin. Idempotent; in another event loop than before, begin anew there."""
         loop = asyncio.get_running_loop()
         if loop is not self.loop:
-            self.loop = loop
+            self.loop, self.pid = loop, os.getpid()
             self._ledger.behind.renew()
             self.sweeper.renew()
         self.jobs.start()

@@ -218,9 +218,33 @@ async def test_a_project_that_wants_switches_reported_is_not_entered(world: Worl
         await world.service.set_working_directory("s", str(dry), owner=world.owner)
 
 
+async def test_whoever_a_session_is_not_of_finds_none(world: World) -> None:
+    app = world.repository("app")
+    eve = world.owner._replace(principal="subject:eve")
+    opened = await world.service.set_working_directory("eves", str(app), owner=eve)
+    await world.allocations.allocate(eve, session_id="hers", user_id=None, seconds=HOUR, values={})
+
+    for stranger in (world.owner, eve._replace(principal="subject:bob"), eve._replace(sandbox="elsewhere")):
+        assert await world.service.get_working_directory("eves", owner=stranger) is None
+        assert list(await world.service.known_projects(stranger)) == []
+        assert await world.allocations.find(stranger, "hers", user_id=None) is None
+        assert not await world.allocations.end(stranger, "hers", user_id=None, is_deleted=True)
+        with pytest.raises(UnknownSessionError):
+            await world.service.resolve(stranger, Signs(session_id="eves"))
+        with pytest.raises(UnknownSessionError):
+            await world.service.close_session("eves", owner=stranger)
+    resolution = await world.service.resolve(eve, Signs(session_id="eves"))
+    assert resolution.session is not None
+    assert resolution.session.owner == opened.owner
+    assert await world.service.get_working_directory("eves", owner=opened.owner) == str(app)
+    assert [each.root for each in await world.service.known_projects(eve)] == [str(app)]
+    assert await world.allocations.validate(eve, "hers", user_id=None)
+
+
 # Where a call works
 
 
+@pytest.mark.row("S14")
 async def test_the_best_sign_decides_and_the_others_are_told(world: World) -> None:
     app, other = world.repository("app"), world.repository("other")
     signs = Signs(hints=(_hint(app, Source.META), _hint(other)))

@@ -1,107 +1,98 @@
 """The documented example "session isolation": one user, several conversations, nothing shared between them.
 
-Adapted: there is no storage of artifacts yet. What a conversation keeps is listed in its session, under the grid paths
-that the example shows, and small documents are kept by a provider under those paths.
+Not as documented: the storage of artifacts, which comes later (rows N): a stand-in takes its place. A session is
+allocated before it is used, and the server's decorator is left out, since a tool is called here as a function.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import re
 
 import pytest
 
+from examples.programs import artifact_tools
 from workroot.errors import SessionEndedError, UnknownSessionError
-from workroot.providers import get_session
 from workroot.request_context import RequestContext, get_session_id, get_user_id, require_session_id
-from workroot.session_manager import SessionManager
 
 
-class Documents:
-    """Documents of the conversation that asks."""
-
-    def __init__(self, sessions: SessionManager) -> None:
-        self._sessions = sessions
-
-    async def create(self, name: str, content: str) -> str:
-        session_id = require_session_id()
-        path = self._sessions.generate_artifact_key(session_id, name)
-        await self._sessions.append(session_id, "documents", path)
-        async with get_session() as values:
-            await values.setex(path, 3600, content)
-        return path
-
-    async def list(self) -> list[str]:
-        info = await self._sessions.get_session_info(require_session_id())
-        metadata: dict[str, Any] = info["custom_metadata"] if info is not None else {}
-        return list(metadata.get("documents", []))
-
-    async def read(self, path: str) -> str | None:
-        return await read(path) if path in await self.list() else None
-
-
-async def read(path: str) -> str | None:
-    async with get_session() as values:
-        return await values.get(path)
-
-
-@pytest.fixture
-def sessions() -> SessionManager:
-    return SessionManager(sandbox_id="sandbox-0cb4280c")
-
-
-async def test_a_user_has_other_documents_in_each_session(sessions: SessionManager) -> None:
-    documents = Documents(sessions)
+async def test_a_user_has_other_documents_in_each_session() -> None:
+    sessions, store = artifact_tools.session_manager, artifact_tools.store
     first = await sessions.allocate_session(session_id="session-001", user_id="alice", ttl_hours=24)
     second = await sessions.allocate_session(session_id="session-002", user_id="alice", ttl_hours=24)
 
     async with RequestContext(user_id="alice", session_id=first):
-        path = await documents.create("notes", "Alice's notes of the first conversation")
-        assert path == "grid/sandbox-0cb4280c/session-001/notes"
-        assert await documents.list() == [path]
+        one = await artifact_tools.create_temp_document("first conversation")
+        assert re.fullmatch(r"grid/sandbox-37125b4c/session-001/ns-[0-9a-f]{12}", one["path"])
+        assert [each.namespace_id for each in artifact_tools.list_of_session()] == [one["id"]]
     async with RequestContext(user_id="alice", session_id=second):
-        assert await documents.list() == []
-        other = await documents.create("notes", "Alice's notes of the second conversation")
-        assert await documents.list() == [other]
-        assert await documents.read(path) is None
-        assert await documents.read(other) == "Alice's notes of the second conversation"
+        assert artifact_tools.list_of_session() == []
+        other = await artifact_tools.create_temp_document("second conversation")
+        assert [each.namespace_id for each in artifact_tools.list_of_session()] == [other["id"]]
+        assert await store.read_namespace(other["id"]) == b"second conversation"
     async with RequestContext(user_id="alice", session_id=first):
-        assert await documents.read(path) == "Alice's notes of the first conversation"
+        assert [each.namespace_id for each in artifact_tools.list_of_session()] == [one["id"]]
+        assert artifact_tools.list_of_user() == []
 
 
-async def test_conversations_at_the_same_time_stay_apart(sessions: SessionManager) -> None:
-    documents = Documents(sessions)
+async def test_data_of_a_conversation_is_kept_under_the_paths_of_its_session() -> None:
+    await artifact_tools.session_manager.allocate_session("conv-123", user_id="ada")
+    made = await artifact_tools.temporary_conversation_data()
+    assert made.grid_path.startswith(artifact_tools.session_manager.get_canonical_prefix("conv-123"))
+
+
+async def test_conversations_at_the_same_time_stay_apart() -> None:
+    sessions, store = artifact_tools.session_manager, artifact_tools.store
     together = asyncio.Barrier(10)
 
-    async def converse(number: int) -> tuple[str | None, str | None, list[str]]:
+    async def converse(number: int) -> tuple[str | None, str | None, list[bytes]]:
         session_id = await sessions.allocate_session(user_id=f"user-{number % 3}")
         async with RequestContext(user_id=f"user-{number % 3}", session_id=session_id):
             await together.wait()
-            await documents.create("draft", f"draft {number}")
-            return get_user_id(), get_session_id(), [await read(path) or "" for path in await documents.list()]
+            await artifact_tools.create_temp_document(f"draft {number}")
+            await together.wait()
+            found = [await store.read_namespace(each.namespace_id) for each in artifact_tools.list_of_session()]
+            return get_user_id(), get_session_id(), found
 
     answers = await asyncio.gather(*(converse(number) for number in range(10)))
-    assert [(user, found) for user, _, found in answers] == [(f"user-{n % 3}", [f"draft {n}"]) for n in range(10)]
+    assert [(user, found) for user, _, found in answers] == [(f"user-{n % 3}", [b"draft %d" % n]) for n in range(10)]
     assert len({session_id for _, session_id, _ in answers}) == 10
 
 
-async def test_a_session_of_another_user_is_unknown(sessions: SessionManager) -> None:
-    documents = Documents(sessions)
+async def test_conversations_at_the_same_time_each_remember_their_own_workspace() -> None:
+    sessions = artifact_tools.session_manager
+    together = asyncio.Barrier(10)
+
+    async def converse(number: int) -> object:
+        async with RequestContext(user_id="alice", session_id=await sessions.allocate_session(user_id="alice")):
+            await together.wait()
+            await sessions.append(require_session_id(), "files", f"draft {number}")
+            info = await sessions.get_session_info(require_session_id())
+            return info["custom_metadata"]["files"] if info is not None else None
+
+    assert await asyncio.gather(*(converse(n) for n in range(10))) == [[f"draft {n}"] for n in range(10)]
+
+
+async def test_a_session_of_another_user_is_unknown() -> None:
+    sessions = artifact_tools.session_manager
     session_id = await sessions.allocate_session(user_id="alice")
     async with RequestContext(user_id="bob", session_id=session_id):
         assert await sessions.validate_session(session_id) is False
+        with pytest.raises(ValueError, match="one that is active"):
+            await artifact_tools.create_temp_document("planted")
         with pytest.raises(UnknownSessionError):
-            await documents.create("planted", "x")
+            await sessions.append(session_id, "files", "planted")
 
 
-async def test_a_session_that_has_ended_keeps_nothing(sessions: SessionManager) -> None:
-    documents = Documents(sessions)
+async def test_a_session_that_has_ended_takes_nothing_more() -> None:
+    sessions = artifact_tools.session_manager
     session_id = await sessions.allocate_session(user_id="alice")
     async with RequestContext(user_id="alice", session_id=session_id):
-        await documents.create("notes", "x")
+        await artifact_tools.create_temp_document("x")
         assert await sessions.extend_session_ttl(session_id, additional_hours=12) is True
         assert await sessions.delete_session(session_id) is True
-        assert await documents.list() == []
+        with pytest.raises(ValueError, match="one that is active"):
+            await artifact_tools.create_temp_document("more")
         with pytest.raises(SessionEndedError):
-            await documents.create("more", "x")
+            await sessions.append(session_id, "files", "more")
         assert await sessions.validate_session(session_id) is False

@@ -1,8 +1,8 @@
 """A server of somebody else's with workroot attached: `python attached_server.py OPTIONS`, which are JSON.
 
-`transport` is `stdio` or `http` (on a free port, which uvicorn tells on stderr), `store` a path, `daemon` or null;
-with `users`, tokens named like them let them in; with `stateless` each HTTP request of the handshake era is served by
-itself.
+`transport` is `stdio` or `http` (on a free port, which uvicorn tells on stderr), `store` a path, `daemon` or null, of
+which `sandbox` is the daemon's client's; with `users`, tokens named like them let them in; with `stateless` each HTTP
+request of the handshake era is served by itself.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def make_server(options: dict[str, Any]) -> MCPServer[list[str]]:
             "auth": AuthSettings(issuer_url=url, resource_server_url=url, validate_token_resource=False),
         }
     app: MCPServer[list[str]] = MCPServer("test", lifespan=lifespan, **access)
-    store = workroot.connect() if options.get("store") == "daemon" else options.get("store")
+    store = options.get("store")
+    if store == "daemon":
+        store = workroot.connect(sandbox=options.get("sandbox", "default"))
     workroot.attach(app, store=store)
     add_tools(app)
     return app

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from attached_clients import EXAMPLES, error_of, http_server, open_http, stdio_client, text_of
 from mcp import Client
@@ -73,5 +75,8 @@ async def test_the_branches_server_shares_its_sessions_with_the_daemon(home: Hom
         async with open_http(server.url, mode, directory=lab) as client:
             here = text_of(await client.call_tool("current_branch"))
             in_session = text_of(await client.call_tool("current_branch", session))
+            file = tree / ".git"  # git writes a relative path into it for submodules, and for worktrees if told so
+            file.write_text(f"gitdir: {os.path.relpath(file.read_text().removeprefix('gitdir:').strip(), tree)}\n")
+            relative = text_of(await client.call_tool("current_branch", session))
 
-    assert (here, in_session) == ("main", "side")
+    assert (here, in_session, relative) == ("main", "side", "side")

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import anyio
 import fastmcp
@@ -42,11 +42,14 @@ from mcp_types import (
 )
 from real_daemon import DEADLINE_SECONDS, ERAS, LEGACY, Home, RawClient, answer_of, error_of, open_home, text_of
 
+from workroot import CurrentProject as SdkProject
 from workroot import request_context
 from workroot.attached import channels
 from workroot.attached.fastmcp import CurrentProject, CurrentSession, attach
+from workroot.attached.fastmcp_parameters import UnfilledParameterError
 from workroot.attached.rate_limit import RateLimit
 from workroot.attached.tool_table import ToolNameError
+from workroot.core.projects import Project
 from workroot.core.sessions import Alias, Owner
 from workroot.mcp_face.rate_limits import RATE_LIMITED
 from workroot.project_finder import ProjectFinder
@@ -589,6 +592,96 @@ async def test_who_asks_too_often_is_refused_until_later(era: str) -> None:
     assert answers[0] == "done"
     assert answers[-1] == str(RATE_LIMITED)
     assert later == "done"
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_an_error_of_ours_from_the_authors_own_rate_limit_is_told_as_it_is(era: str) -> None:
+    class Switched:
+        is_on = False
+
+        def check(self, principal: str) -> None:
+            if self.is_on:
+                raise ToolNameError(["that is too many"])
+
+    limit, app = Switched(), FastMCP[Any]("busy")
+    attach(app, rate_limit=cast("RateLimit", limit))
+
+    @app.tool
+    async def plain() -> str:
+        raise AssertionError("it must not be called")
+
+    async with serving(app) as url, connected(url, era) as client:
+        limit.is_on = True
+        called = await client.call_tool("plain", {})
+        with pytest.raises(MCPError, match="that is too many") as listed:
+            await client.list_resources()
+
+    assert called.is_error
+    assert (called.meta or {})["workroot/error"]["code"] == "tool_name_taken"
+    assert listed.value.error.data == {"code": "tool_name_taken"}
+
+
+# What clients could make up
+
+
+async def with_the_sdks(project: SdkProject) -> str:
+    return project.root
+
+
+async def with_the_sdks_if_any(project: SdkProject | None) -> str:
+    return str(project)
+
+
+async def with_a_plain_project(project: Project | None = None) -> str:
+    return str(project)
+
+
+@pytest.mark.parametrize("tool", [with_the_sdks, with_the_sdks_if_any, with_a_plain_project])
+async def test_a_server_whose_clients_could_make_up_a_project_does_not_start(tool: Any) -> None:
+    app: FastMCP[Any] = FastMCP("forged")
+    attach(app)
+    app.tool(tool)
+
+    with pytest.raises(RuntimeError, match=r"would let its clients make up project: .*attached.fastmcp") as refused:
+        async with fastmcp.Client(app):
+            pytest.fail("it started")
+    assert isinstance(refused.value.__cause__, UnfilledParameterError)
+
+
+@pytest.mark.parametrize("prompt", [with_the_sdks, with_a_plain_project])
+async def test_prompts_and_templates_whose_clients_could_make_up_a_project_are_refused_too(prompt: Any) -> None:
+    async def start(app: FastMCP[Any]) -> None:
+        with pytest.raises(RuntimeError, match=r"would let its clients make up project: .* and alone"):
+            async with fastmcp.Client(app):
+                pytest.fail("it started")
+
+    of_prompts, of_templates, later = FastMCP[Any]("forged"), FastMCP[Any]("forged"), FastMCP[Any]("forged")
+    for app in (of_prompts, of_templates, later):
+        attach(app)
+    of_prompts.prompt(prompt)
+    of_templates.resource("notes://{project}")(prompt)
+
+    await start(of_prompts)
+    await start(of_templates)
+    async with fastmcp.Client(later) as client:
+        later.prompt(prompt)
+        made_up = json.dumps({"project_id": "x", "name": "bank", "root": "/"})
+        with pytest.raises(MCPError, match="would let its clients make up project"):
+            await client.get_prompt(prompt.__name__, {"project": made_up})
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_tool_that_is_added_later_is_not_called_if_its_clients_could_make_up_a_project(era: str) -> None:
+    app = whereabouts()
+    made_up = {"project": {"project_id": "x", "name": "bank", "root": "/"}}
+
+    async with serving(app) as url, connected(url, era) as client:
+        await client.list_tools()  # it has started
+        app.tool(with_the_sdks)
+        result = await client.call_tool("with_the_sdks", made_up)
+
+    assert result.is_error
+    assert (result.meta or {})["workroot/error"]["code"] == "unfilled_parameter"
 
 
 # Life

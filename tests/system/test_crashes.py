@@ -1,7 +1,8 @@
 """Daemons that are killed, at any moment and under load: nothing that was acknowledged is lost, crossed or done twice.
 
 Each writer moves a session of its own from place to place, each a directory that no other writer ever names, and knows
-how far it came. What a killed daemon left unanswered may have been carried out or not; nothing else may differ.
+how far it came; each allocator counts in sessions that it was allocated, and ends them. What a killed daemon left
+unanswered may have been carried out or not; nothing else may differ.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 import anyio
 import pytest
+from crash_allocators import Allocator
 from patched_daemon import serve_patched
 from real_daemon import (
     DEADLINE_SECONDS,
@@ -34,6 +36,7 @@ from real_daemon import (
 )
 
 WRITERS = 8
+ALLOCATORS = 4
 PLACES = 16  # of each writer
 ROUNDS, ROUNDS_IN_FULL = 5, 50  # of each era
 TROUBLES = 6  # of each round
@@ -176,6 +179,7 @@ class Crashes:
     chance: random.Random
     most_answers: int
     writers: list[Writer] = field(default_factory=list)
+    allocators: list[Allocator] = field(default_factory=list)
     ready_seconds: list[float] = field(default_factory=list)
     kills: int = 0
 
@@ -184,6 +188,9 @@ class Crashes:
             alias = f"writer-{number}" if self.era != MODERN and number % 2 == 0 else None
             places = [self.home.directory(f"w{number}/p{place}") for place in range(PLACES)]
             self.writers.append(Writer(self.era, places, alias))
+        for number in range(ALLOCATORS):
+            chance = random.Random(self.chance.random())
+            self.allocators.append(Allocator(str(self.home.state), number, chance))
         self.trouble = self.home.directory("trouble")
 
     async def round(self, way: str, *, with_connectors: bool) -> None:
@@ -207,11 +214,14 @@ class Crashes:
             self.home.start()
             self.ready_seconds.append(time.monotonic() - began)
         self._check()
+        for allocator in self.allocators:
+            await allocator.check()
 
     @asynccontextmanager
     async def _writing(self, *, with_connectors: bool) -> AsyncIterator[None]:
         """Let all of them write; the body runs once enough was acknowledged. Leave when all have noticed the end."""
         wanted = {"answers": self.chance.randrange(WRITERS, self.most_answers), "troubles": TROUBLES}
+        wanted["allocations"] = wanted["answers"] // 2
         enough = anyio.Event()
 
         def count(what: str) -> None:
@@ -226,6 +236,8 @@ class Crashes:
                 opening = self.home.open_raw_connector(None, "--no-spawn") if is_connector else None
                 client = await clients.enter_async_context(opening or self.home.open_raw_socket(**hello))
                 tasks.start_soon(writer.write, client, partial(count, "answers"))
+            for allocator in self.allocators:
+                tasks.start_soon(allocator.work, partial(count, "allocations"))
             trouble = Troublemaker(self.home, self.trouble, self.chance)
             tasks.start_soon(trouble.make, partial(count, "troubles"))
             with anyio.fail_after(DEADLINE_SECONDS):
@@ -290,8 +302,11 @@ async def test_nothing_acknowledged_is_lost_or_crossed_or_done_twice_whenever_th
 
     acknowledged = sum(writer.asked - writer.unanswered for writer in crashes.writers)
     median = statistics.median(crashes.ready_seconds)
+    of_allocated = sum(allocator.acknowledged for allocator in crashes.allocators)
     print(f"{crashes.kills} kills, {acknowledged} writes acknowledged, ready again p50 {median:.2f} s")
+    print(f"{of_allocated} changes of allocated sessions acknowledged")
     record_property("kills", crashes.kills)
     record_property("acknowledged_writes", acknowledged)
+    record_property("acknowledged_changes_of_allocated_sessions", of_allocated)
     record_property("ready_again_p50_seconds", round(median, 3))
     record_property("ready_again_max_seconds", round(max(crashes.ready_seconds), 3))

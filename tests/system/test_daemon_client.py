@@ -312,6 +312,167 @@ def test_event_loops_of_several_threads_have_connections_of_their_own(home: Home
     assert counts == [2, 2]
 
 
+async def test_calls_that_wait_to_be_sent_are_failed_by_stopping_too(home: Home) -> None:
+    is_full = anyio.Event()
+
+    async def silent(peer: Peer) -> None:
+        await peer.greet()
+        for _ in range(64):
+            await peer.receive()
+        is_full.set()
+        await peer.receive()
+
+    async with fake_daemon(home, silent) as came:
+        client = client_of(home)
+        asking = [asyncio.create_task(client.get_working_directory("s")) for _ in range(70)]
+        with anyio.fail_after(5):
+            await is_full.wait()
+            await client.stop()
+            ends = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert {type(each) for each in ends} == {DaemonUnavailableError}
+    assert all("this program closed the connection" in str(each) for each in ends)
+    assert len(came) == 1
+
+
+async def test_what_a_daemon_that_ends_in_order_has_not_begun_is_done_by_the_next_one(home: Home) -> None:
+    async def ending(peer: Peer) -> None:
+        await peer.greet()
+        if len(came) == 1:
+            first, _ = await peer.receive(), await peer.receive()
+            peer.answer(first, "by the first")
+            peer.send(ending=True)
+        else:
+            peer.answer(await peer.receive(), "by the second")
+            await peer.receive()
+
+    async with fake_daemon(home, ending) as came:
+        client = client_of(home)
+        with anyio.fail_after(5):
+            found = await asyncio.gather(client.get_working_directory("a"), client.get_working_directory("b"))
+        await client.stop()
+
+    assert list(found) == ["by the first", "by the second"]
+
+
+async def test_of_a_stopped_daemon_it_is_known_what_it_did(home: Home) -> None:
+    first = home.start()
+    sums: list[float] = []
+    problems: set[str] = set()
+
+    async def add_until_it_fails() -> None:
+        try:
+            while True:
+                sums.append(await add_one(client))
+                if len(sums) >= 50:
+                    is_busy.set()
+        except DaemonUnavailableError as error:
+            problems.add(str(error).partition(" at ")[0])
+
+    is_busy = anyio.Event()
+    async with client_of(home) as client:
+        await allocate(client)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(30):
+                tasks.start_soon(add_until_it_fails)
+            await is_busy.wait()
+            await anyio.to_thread.run_sync(lambda: home.ask("stop"))
+        await anyio.to_thread.run_sync(first.wait, DEADLINE_SECONDS)
+        await anyio.to_thread.run_sync(home.start)
+        assert await counted(client) == len(sums)
+
+    assert sorted(sums) == list(range(1, len(sums) + 1))
+    assert problems == {"no daemon is running"}
+
+
+async def test_a_daemon_that_reads_nothing_is_not_sent_more_and_more(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workroot.daemon_client.link._MOST_UNSENT", 100_000)
+
+    async def suspended(peer: Peer) -> None:
+        await peer.greet()
+        await anyio.sleep_forever()
+
+    async with fake_daemon(home, suspended):
+        client = client_of(home, answer_seconds=0.2)
+        with anyio.fail_after(DEADLINE_SECONDS):
+            calls = (client.get_working_directory("x" * 60_000) for _ in range(30))
+            ends = [str(each) for each in await asyncio.gather(*calls, return_exceptions=True)]
+        await client.stop()
+
+    assert "did not answer get_working_directory within 0.2 s" in ends[0]
+    assert "was not sent: the daemon does not read what it was asked before" in ends[-1]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 86_401])
+def test_a_time_in_which_no_call_could_be_answered_is_refused(home: Home, seconds: float) -> None:
+    with pytest.raises(ValueError, match="answer_seconds is above 0 and at most 86400"):
+        client_of(home, answer_seconds=seconds)
+
+
+FORKING = """
+import asyncio, os, sys, threading, time
+from workroot.control_client import open_control
+from workroot.daemon_client.client import connect
+
+home, socket_path, app = sys.argv[1:]
+client = connect(home=home)
+may_end, end = os.pipe()
+heard, say = os.pipe()
+
+async def in_child():
+    await client.set_working_directory("of-child", app)
+    await client.stop()
+    await client.get_session_count()
+    os.write(say, b"x")
+
+def child():
+    os.close(end)
+    thread = threading.Thread(target=lambda: asyncio.run(in_child()))  # this one still has its parent's loop
+    thread.start()
+    thread.join(5)
+    os.close(say)
+    os.read(may_end, 1)
+    os._exit(0)
+
+def connections():
+    with open_control(socket_path) as control:
+        return control.ask("status")["connections"]
+
+async def main():
+    await client.start()
+    if not os.fork():
+        child()
+    os.close(say)
+    print(os.read(heard, 1) == b"x", await client.get_working_directory("of-child"))
+    await client.stop()
+    deadline = time.monotonic() + 5
+    while (count := connections()) != 1 and time.monotonic() < deadline:  # of the child, which has only its own
+        pass
+    print(count)
+    os.close(end)
+    os.wait()
+
+asyncio.run(main())
+"""
+
+
+def test_a_forked_child_has_a_connection_of_its_own_and_leaves_its_parents_alone(home: Home) -> None:
+    home.start()
+    app = str(home.repository("app"))
+
+    ended = subprocess.run(
+        [sys.executable, "-c", FORKING, str(home.state), home.socket_path, app],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+    assert (ended.stdout.split(), ended.stderr) == (["True", app, "1"], "")
+
+
 async def test_stopping_closes_the_connection_and_fails_what_is_in_flight(home: Home) -> None:
     is_asked = anyio.Event()
 
@@ -545,11 +706,32 @@ async def test_sessions_are_the_user_s_in_the_sandbox_of_the_client_or_of_the_ca
         assert await client.get_working_directory("s", owner=mine.owner) == str(app)
         with pytest.raises(UnknownSessionError):
             await client.current_session("s", owner=mine.owner._replace(sandbox="c"))
-        with pytest.raises(ControlError, match="not of 'user:eve'"):
-            await client.resolve(Owner("user:eve", "a"), Signs())
 
     assert mine.owner == client.owner == Owner(f"uid:{os.geteuid()}", "a")
     assert other.owner == Owner(f"uid:{os.geteuid()}", "b")
+
+
+async def test_those_whom_a_program_serves_never_meet_each_other_or_the_user(home: Home) -> None:
+    home.start()
+    app, user = home.repository("app"), f"uid:{os.geteuid()}"
+    eve, local_in_name = Owner("subject:eve", "a"), Owner(f"{user}/local", "a")
+
+    async with client_of(home, sandbox="a") as client:
+        opened = await client.set_working_directory("s", str(app), owner=eve)
+        assert await client.get_working_directory("s", owner=eve) == str(app)
+        assert await client.get_working_directory("s", owner=opened.owner) == str(app)
+        for stranger in (client.owner, Owner("subject:bob", "a"), Owner("subject:eve", "b"), local_in_name):
+            assert await client.get_working_directory("s", owner=stranger) is None
+            assert list(await client.known_projects(stranger)) == []
+            with pytest.raises(UnknownSessionError):
+                await client.close_session("s", owner=stranger)
+        await client.set_working_directory("mine", str(app))
+        assert await client.get_working_directory("mine", owner=local_in_name) is None
+        for nobody in ("", "a\nb", "x" * 1025):
+            with pytest.raises(ControlError, match="a principal is named by 1 to 1024 printable characters"):
+                await client.resolve(Owner(nobody, "a"), Signs())
+
+    assert opened.owner == Owner(f"{user}/subject:eve", "a")
 
 
 @pytest.mark.row("B9")

@@ -119,8 +119,7 @@ SHOWN_BY = {
         "system/test_protocol_sessions_cancel.py::"
         "test_who_hangs_up_cancels_its_own_call_and_not_the_one_of_the_same_id",
         "system/test_protocol_sessions_ids.py::test_nobody_answers_for_another",
-        "system/test_protocol_sessions_ids.py::"
-        "test_what_is_told_unasked_reaches_those_whose_it_is_and_nobody_else",
+        "system/test_protocol_sessions_ids.py::test_what_is_told_unasked_reaches_those_whose_it_is_and_nobody_else",
     ),
     "An `Mcp-Session-Id`": (
         "system/test_http_sessions.py::test_ids_that_are_not_ones_own_are_unknown_and_nobody_learns_why",

@@ -15,14 +15,28 @@ EXAMPLE_TESTS = ("test_attached_examples.py", "test_attached_fastmcp.py")
 
 TOOLS, HTTP, STORES = "system/test_attached.py", "system/test_attached_http.py", "system/test_attached_stores.py"
 PROTOCOL = "system/test_protocol_sessions_attached.py"
+CLIENT, DAEMON = "system/test_daemon_client.py", "system/test_attached_daemon.py"
 PEERS, TABLE = "unit/test_attached_peers.py", "unit/test_attached_tools.py"
+CONTRACT = "../src/workroot/testing/provider_contract.py"  # run by contracts/test_providers.py
+IN_MEMORY, IN_A_FILE = "unit/test_providers_memory.py", "system/test_providers_sqlite.py"
+CONTEXT = "unit/test_request_context.py"
 
 SHOWN_BY = {
     "They are filled by": (
         f"{TOOLS}::test_a_tool_gets_the_project_that_its_client_works_in",
         f"{TOOLS}::test_a_resolver_of_the_authors_own_may_ask_for_the_project",
     ),
-    "They are no arguments": (f"{TOOLS}::test_no_client_can_pass_a_project_or_a_session_itself",),
+    "They are no arguments": (
+        f"{TOOLS}::test_no_client_can_pass_a_project_or_a_session_itself",
+        f"{TABLE}::test_a_project_or_session_that_clients_could_make_up_is_refused",
+        "system/test_attached_fastmcp.py::test_a_server_whose_clients_could_make_up_a_project_does_not_start",
+        "system/test_attached_fastmcp.py::"
+        "test_a_tool_that_is_added_later_is_not_called_if_its_clients_could_make_up_a_project",
+    ),
+    "Tools alone can ask": (
+        f"{TABLE}::test_a_prompt_or_resource_that_asks_is_refused_since_the_sdk_fills_tools_alone",
+    ),
+    "Annotations have to be": (f"{TABLE}::test_an_annotation_that_cannot_be_read_is_left_to_the_sdk",),
     "A tool that asks gets": (
         f"{TOOLS}::test_a_tool_that_asks_gets_the_two_arguments_and_all_are_closed",
         f"{TOOLS}::test_a_session_is_passed_on_by_argument_and_by_meta",
@@ -68,10 +82,14 @@ SHOWN_BY = {
         f"{PEERS}::test_the_sweeper_runs_on_when_one_of_three_clients_leaves",
         f"{STORES}::test_a_server_that_is_told_to_stop_closes_its_file_in_order",
         f"{TOOLS}::test_the_authors_own_lifespan_is_left_as_it_is",
+        "system/test_attached_serving.py::test_a_server_mounted_on_another_app_knows_its_callers_and_closes_with_it",
+        "system/test_attached_serving.py::"
+        "test_clients_over_sse_each_have_their_own_connection_and_the_app_ends_the_sessions",
     ),
     "How often a user may ask": (
         f"{PROTOCOL}::test_a_users_rate_is_the_same_on_every_connection_and_not_anothers",
         "unit/test_rate_limits.py::test_who_is_refused_learns_when_to_ask_again_and_is_let_through_then",
+        "unit/test_attached_rates.py::test_an_error_of_ours_from_a_rate_limit_is_told_as_it_is",
     ),
     "What the SDK has of": (
         f"{PROTOCOL}::test_a_deleted_session_is_over_and_what_came_over_it_is_no_way_in",
@@ -83,6 +101,79 @@ SHOWN_BY = {
         f"{PROTOCOL}::test_a_server_that_is_told_to_end_lets_a_call_under_way_finish",
     ),
     "A start that fails": (f"{STORES}::test_a_failed_start_is_told_and_tried_again",),
+    "It never starts": (f"{STORES}::test_without_a_daemon_every_call_says_so",),
+    "After a restart": (
+        f"{CLIENT}::test_a_client_that_was_idle_while_the_daemon_was_replaced_notices_nothing",
+        f"{CLIENT}::test_what_a_killed_daemon_acknowledged_is_kept_and_the_next_call_finds_the_next_daemon",
+    ),
+    "Nothing is done twice": (
+        f"{CLIENT}::test_of_a_stopped_daemon_it_is_known_what_it_did",
+        f"{CLIENT}::test_what_a_daemon_that_ends_in_order_has_not_begun_is_done_by_the_next_one",
+    ),
+    "All calls of an event loop": (
+        f"{CLIENT}::test_a_hundred_calls_at_once_take_one_connection",
+        f"{CLIENT}::test_event_loops_of_several_threads_have_connections_of_their_own",
+        f"{CLIENT}::test_a_forked_child_has_a_connection_of_its_own_and_leaves_its_parents_alone",
+    ),
+    "The daemon is one user's": (
+        f"{CLIENT}::test_those_whom_a_program_serves_never_meet_each_other_or_the_user",
+        f"{DAEMON}::test_two_authenticated_users_of_a_server_never_meet_in_the_daemon",
+    ),
+    "It stays as long as": (f"{CLIENT}::test_a_daemon_stays_for_as_long_as_a_program_keeps_its_sessions_there",),
+    "All providers mean": (
+        f"{CONTRACT}::test_what_is_no_time_to_live_is_an_error_and_changes_nothing",
+        f"{CONTRACT}::test_the_longest_key_and_value_are_kept_and_longer_ones_are_errors",
+        f"{CONTRACT}::test_a_value_that_is_no_text_is_an_error_and_changes_nothing",
+        f"{CONTRACT}::test_one_of_many_who_delete_a_value_is_told_that_it_did",
+        f"{CONTRACT}::test_set_keeps_a_value_for_the_default_time",
+    ),
+    "`memory` is": (
+        f"{IN_MEMORY}::test_every_use_in_the_process_shares_its_values_in_whichever_event_loop",
+        f"{IN_MEMORY}::test_threads_share_the_values_too",
+        f"{IN_MEMORY}::test_of_too_many_values_those_that_end_first_give_way",
+    ),
+    "`sqlite` is durable": (
+        f"{IN_A_FILE}::test_what_was_acknowledged_before_a_kill_is_kept",
+        f"{IN_A_FILE}::test_a_full_file_refuses_what_is_new_and_keeps_what_is_there",
+    ),
+    "A file is one event loop's": (
+        f"{IN_A_FILE}::test_a_second_process_gets_an_error_until_the_first_has_ended",
+        f"{IN_A_FILE}::test_uses_of_one_event_loop_share_the_open_file_and_others_get_an_error",
+    ),
+    "Time counts while": (
+        f"{IN_MEMORY}::test_steps_of_the_wall_clock_end_nothing_and_prolong_nothing",
+        f"{IN_A_FILE}::test_a_wall_clock_that_is_set_meanwhile_ends_nothing",
+        f"{IN_A_FILE}::test_time_while_the_machine_is_off_does_not_count",
+    ),
+    "A provider of your own": (
+        "unit/test_providers_choosing.py::test_a_module_of_ones_own_is_a_provider_as_documented",
+        "unit/test_providers_choosing.py::test_a_provider_is_found_by_its_entry_point",
+        "system/test_providers_custom.py::test_the_suite_passes_a_good_provider_that_is_installed",
+        "system/test_providers_custom.py::test_the_suite_finds_a_bad_provider",
+    ),
+    "What is entered is restored": (
+        f"{CONTEXT}::test_a_request_context_sets_what_is_given_and_restores_all_four",
+        f"{CONTEXT}::test_an_inner_context_wins_and_inherits_what_it_does_not_name",
+        f"{CONTEXT}::test_clear_takes_away_what_the_outer_context_has",
+    ),
+    "Requests never mix": (
+        f"{CONTEXT}::test_child_tasks_inherit_and_what_they_set_does_not_leak_back",
+        f"{CONTEXT}::test_threads_inherit_and_what_they_set_does_not_leak_back",
+        f"{CONTEXT}::test_two_tasks_that_enter_one_instance_do_not_mix",
+    ),
+    "Notes are copies": (f"{CONTEXT}::test_metadata_is_never_aliased_at_any_depth",),
+    "A generated id passes": (
+        "properties/test_session_id_properties.py::test_thousands_of_generated_ids_all_pass_their_own_validator",
+        "unit/test_session_ids.py::test_characters_and_length_decide",
+    ),
+    "Two things never have": (
+        "properties/test_grid_path_properties.py::test_two_things_never_have_one_path",
+        "properties/test_grid_path_properties.py::test_ordinary_ids_stand_as_they_are",
+    ),
+    "Reading never fails": (
+        "properties/test_grid_path_properties.py::test_any_text_is_read_without_an_error",
+        "unit/test_grid_paths.py::test_all_three_old_forms_are_read",
+    ),
 }
 """How each promise begins, and the tests that show it."""
 
@@ -99,6 +190,19 @@ ERRORS = {
     "daemon_unavailable": f"{STORES}::test_without_a_daemon_every_call_says_so",
 }
 """Each error of the table, and the test that meets it."""
+
+VARIABLES = {
+    "`WORKROOT_SESSION_PROVIDER`, else `SESSION_PROVIDER`": (
+        "unit/test_providers_choosing.py::test_a_variable_of_ours_wins_over_one_of_theirs"
+    ),
+    "`WORKROOT_SESSION_DEFAULT_TTL`, else `SESSION_DEFAULT_TTL`": (
+        "unit/test_providers_choosing.py::test_the_default_time_to_live_is_read_from_the_environment"
+    ),
+    "`WORKROOT_SESSION_PROVIDER_PATH`": (
+        "unit/test_providers_choosing.py::test_sqlite_keeps_its_values_in_the_file_that_is_named"
+    ),
+}
+"""Each row of the table of variables, and the test that sets it."""
 
 KEPT = {
     "`None`": f"{STORES}::test_memory_lasts_as_long_as_the_process",
@@ -131,10 +235,19 @@ def test_each_promise_is_shown_by_tests() -> None:
 def test_the_tables_name_what_tests_meet() -> None:
     assert first_cells("What a tool error says") == [f"`{code}`" for code in ERRORS]
     assert first_cells("Where sessions are kept") == list(KEPT)
+    assert first_cells("Small values with a time to live") == list(VARIABLES)
 
 
 @pytest.mark.parametrize(
-    "named", sorted({*ERRORS.values(), *KEPT.values(), *(test for tests in SHOWN_BY.values() for test in tests)})
+    "named",
+    sorted(
+        {
+            *ERRORS.values(),
+            *KEPT.values(),
+            *VARIABLES.values(),
+            *(test for tests in SHOWN_BY.values() for test in tests),
+        }
+    ),
 )
 def test_the_test_is_there(named: str) -> None:
     file, _, name = named.partition("::")

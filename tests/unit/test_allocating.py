@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint
 from fakes import DAY, HOUR, FakePlaces, HeldStore, ManualClock, place
 from workroot.core.allocations import AllocatedSession, JsonValue, SessionStatus
 from workroot.core.changes import AllocationSaved, AllocationTouched, SessionEnded
-from workroot.core.sessions import Ending, Owner, SessionId, SessionKey
+from workroot.core.sessions import Alias, Ending, Owner, SessionId, SessionKey
 from workroot.core.signs import Signs
 from workroot.errors import (
     ClosedSessionError,
@@ -168,7 +168,7 @@ async def test_what_cannot_be_a_user_is_refused(world: World, user_id: str) -> N
 
 
 @pytest.mark.row("B12", "B16", "C6")
-@pytest.mark.parametrize("seconds", [0, -1, -0.0, float("nan"), float("inf"), -float("inf"), True, "60", 4e8])
+@pytest.mark.parametrize("seconds", [0, -1, -0.0, float("nan"), float("inf"), -float("inf"), True, "60", 4e8, 10**400])
 async def test_a_time_to_live_that_makes_no_sense_is_an_error_and_changes_nothing(world: World, seconds: float) -> None:
     session_id = await world.new()
     before = await world.store.load()
@@ -500,11 +500,62 @@ async def test_a_session_that_is_allocated_may_work_in_a_directory_while_it_is_a
     await world.manager.set_working_directory(session_id, "/work/app", owner=ADA)
     assert await world.manager.get_working_directory(session_id, owner=ADA) == "/work/app"
     world.clock.advance(60)
-    await world.manager._ledger.end_window()
 
     assert await world.manager.get_working_directory(session_id, owner=ADA) is None
     with pytest.raises(SessionEndedError, match="expired"):
+        world.manager.get_session(session_id, owner=ADA)
+    with pytest.raises(SessionEndedError, match="expired"):
         await world.manager.set_working_directory(session_id, "/work/tool", owner=ADA)
+
+
+async def test_a_place_of_work_that_is_read_all_the_time_ends_with_an_allocation_that_came_later(world: World) -> None:
+    await world.manager.set_working_directory(FIXED, "/work/app", owner=ADA)
+    assert await world.manager.get_working_directory(FIXED, owner=ADA) == "/work/app"
+    await world.new(session_id=FIXED, seconds=60)
+    assert await world.manager.get_working_directory(FIXED, owner=ADA) == "/work/app"
+
+    world.clock.advance(60)
+
+    assert await world.manager.get_working_directory(FIXED, owner=ADA) is None
+
+
+async def test_a_conversation_does_not_go_on_in_a_session_whose_time_has_run_out(world: World) -> None:
+    conversation = Signs(alias=Alias("conversation"))
+    opened = (await world.manager.enter(ADA, conversation, "/work/app")).resolution.session
+    assert opened is not None
+    await world.new(session_id=opened.session_id, seconds=60)
+    before = await world.manager.resolve(ADA, conversation)
+
+    world.clock.advance(60)
+
+    assert before.session is not None
+    assert (await world.manager.resolve(ADA, conversation)).session is None
+    assert world.manager.default_session(ADA, Alias("conversation")) is None
+    after = (await world.manager.enter(ADA, conversation, "/work/tool")).resolution.session
+    assert after is not None
+    assert after.session_id != opened.session_id, "as after the sweep"
+
+
+async def test_a_conversation_that_waits_while_the_time_runs_out_gets_a_session_of_its_own(world: World) -> None:
+    conversation = Signs(alias=Alias("conversation"))
+    opened = (await world.manager.enter(ADA, conversation, "/work/app")).resolution.session
+    assert opened is not None
+    await world.new(session_id=opened.session_id, seconds=60)
+    entered: list[str | None] = []
+
+    async def enter() -> None:
+        resolution = (await world.manager.enter(ADA, conversation, "/work/tool")).resolution
+        entered.append(resolution.session.session_id if resolution.session is not None else None)
+
+    with anyio.fail_after(5):
+        async with world.manager.turns.take(opened.key):
+            waiting = asyncio.create_task(enter())
+            while not world.manager.turns.waiting(opened.key):
+                await checkpoint()
+            world.clock.advance(60)
+        await waiting
+
+    assert entered != [opened.session_id]
 
 
 async def test_a_handle_that_was_allocated_enters_a_directory_in_which_a_call_is_then(world: World) -> None:
@@ -764,6 +815,8 @@ async def test_values_are_set_beside_the_others_or_instead_of_them(world: World)
         {"x": "\ud800"},
         {"x": "y" * 70_000},
         {"x": b"bytes"},
+        {"x": {1: "one", "1": "another"}},
+        {"x": [({None: 0},)]},
         ["not a dictionary"],
     ],
 )
@@ -791,6 +844,22 @@ async def test_values_are_copies_on_the_way_in_and_on_the_way_out(world: World) 
     (await world.values(session_id))["nested"] = "changed"
 
     assert await world.values(session_id) == {"nested": {"n": 1}}
+
+
+@pytest.mark.parametrize("name", [5, None, ["x"], b"x"])
+async def test_a_value_whose_name_is_no_text_is_refused_by_every_call(world: World, name: str) -> None:
+    session_id, allocations = await world.new(values={"5": 1, "null": 1}), world.allocations
+
+    for call in (
+        allocations.increment(ADA, session_id, name, 1, user_id=None),
+        allocations.append(ADA, session_id, name, 1, user_id=None, most=None),
+        allocations.take(ADA, session_id, name, user_id=None),
+        allocations.compare_and_set(ADA, session_id, name, "there", 1, user_id=None),
+    ):
+        with pytest.raises(MetadataError, match="name of a value"):
+            await call
+
+    assert await world.values(session_id) == {"5": 1, "null": 1}
 
 
 async def test_a_list_keeps_so_many_as_were_asked_for(world: World) -> None:
@@ -944,3 +1013,149 @@ async def test_what_a_store_turns_out_to_hold_has_as_much_time_left_here_as_ther
     assert found is not None
     assert found.deadline - world.manager.held.idle.now() == pytest.approx(HOUR / 2)
     assert await world.is_active(FIXED)
+
+
+async def test_a_reader_of_a_place_of_work_sees_the_allocation_that_a_store_turns_out_to_hold(world: World) -> None:
+    theirs = HeldStore(MemoryStore())
+    async with manager_over(theirs, ManualClock()) as there:
+        await there.allocations.allocate(ADA, session_id=FIXED, user_id=None, seconds=60, values={})
+    await world.manager.set_working_directory(FIXED, "/work/app", owner=ADA)
+    assert await world.manager.get_working_directory(FIXED, owner=ADA) == "/work/app"
+
+    world.manager.held.adopt(await theirs.load())
+    world.clock.advance(60)
+
+    assert await world.manager.get_working_directory(FIXED, owner=ADA) is None
+
+
+async def test_a_session_that_is_allocated_does_not_give_way_to_another_while_one_that_is_not_may(world: World) -> None:
+    await world.new(session_id=FIXED, seconds=DAY)
+    for session_id in (FIXED, "not-allocated"):
+        await world.manager.set_working_directory(session_id, "/work/app", owner=ADA)
+        world.clock.advance(60)
+    await world.manager._ledger.end_window()
+    world.manager.change_rules(replace(RULES, max_sessions=2))
+
+    await world.manager.set_working_directory("another", "/work/app", owner=ADA)
+
+    there = {session.session_id for session in world.manager.all_sessions()}
+    assert there == {FIXED, "another"}
+
+
+@pytest.mark.parametrize("call", ["update", "take", "compare and set"])
+async def test_a_change_that_changes_nothing_is_a_use_and_is_not_written_at_once(world: World, call: str) -> None:
+    session_id, allocations = await world.new(values={"a": 1}), world.allocations
+    commits = len(world.store.commits)
+    world.clock.advance(60)
+
+    if call == "update":
+        await allocations.update(ADA, session_id, {"a": 1}, user_id=None, merge=True)
+    elif call == "take":
+        assert await allocations.take(ADA, session_id, "nothing", user_id=None) is None
+    else:
+        assert not await allocations.compare_and_set(ADA, session_id, "a", 2, 3, user_id=None)
+
+    found = await allocations.find(ADA, session_id, user_id=None)
+    assert found is not None
+    assert found.last_accessed == world.clock.wall()
+    assert len(world.store.commits) == commits
+
+
+async def test_each_change_is_a_newer_revision_and_a_use(world: World) -> None:
+    session_id, allocations = await world.new(), world.allocations
+    found = []
+
+    for number in range(3):
+        world.clock.advance(60)
+        if number == 1:
+            await allocations.extend(ADA, session_id, 60, user_id=None)
+        else:
+            await allocations.increment(ADA, session_id, "n", 1, user_id=None)
+        found.append(await allocations.find(ADA, session_id, user_id=None))
+
+    assert [each.revision for each in found if each is not None] == [2, 3, 4]
+    assert [world.clock.wall() - each.last_accessed for each in found if each is not None] == [120, 60, 0]
+
+
+async def test_where_there_is_room_for_no_letter_more_values_may_change_and_become_fewer(world: World) -> None:
+    session_id, allocations = await world.new(values={"a": "x" * 1000}), world.allocations
+    world.manager.change_rules(replace(RULES, max_store_bytes=2 * len('{"a":""}' + "x" * 1000)))
+
+    await allocations.update(ADA, session_id, {"a": "y" * 1000}, user_id=None, merge=True)
+    with pytest.raises(MetadataError, match="too many"):
+        await allocations.update(ADA, session_id, {"a": "y" * 1001}, user_id=None, merge=True)
+    assert await allocations.take(ADA, session_id, "a", user_id=None) == "y" * 1000
+
+    assert await world.new(values={"a": 1})
+
+
+async def test_closing_a_session_whose_time_has_run_out_says_so_of_its_allocation(world: World) -> None:
+    session_id = await world.new(seconds=60)
+    await world.manager.set_working_directory(session_id, "/work/app", owner=ADA)
+    world.clock.advance(61)
+
+    await world.manager.close_session(session_id, owner=ADA)
+
+    [kept] = (await world.store.load()).allocations
+    assert (kept.status, kept.ended_at) == (SessionStatus.EXPIRED, world.clock.wall() - 1)
+
+
+async def test_whoever_is_in_the_middle_of_a_change_when_the_time_runs_out_ends_after_it(world: World) -> None:
+    session_id = await world.new(seconds=60)
+    gate = world.store.hold()
+    change = asyncio.create_task(world.allocations.increment(ADA, session_id, "n", 1, user_id=None))
+    with anyio.fail_after(5):
+        await gate.reached.wait()
+        world.clock.advance(60)
+
+        assert await world.allocations.cleanup(ADA) == 0
+        gate.open()
+        assert await change == 1
+
+    assert await world.allocations.cleanup(ADA) == 1
+    assert await world.status(session_id) is SessionStatus.EXPIRED
+
+
+async def test_a_sweep_forgets_the_ends_that_are_too_many_since_fewer_may_be_remembered(world: World) -> None:
+    for number in range(20):
+        await world.allocations.end(ADA, await world.new(session_id=f"s{number}"), user_id=None, is_deleted=True)
+        world.clock.advance(1)
+    world.manager.change_rules(replace(RULES, max_ended_sessions=5))
+
+    await world.housekeep()
+
+    assert sorted(each.session_id for each in (await world.store.load()).allocations) == [
+        f"s{n}" for n in range(15, 20)
+    ]
+    assert await world.status("s14") is None
+
+
+async def test_an_id_that_is_given_again_outlives_that_more_ends_are_forgotten(world: World) -> None:
+    for _ in range(3):
+        await world.new(session_id=FIXED, seconds=1000 * DAY)
+        await world.allocations.end(ADA, FIXED, user_id=None, is_deleted=True)
+        world.clock.advance(100 * DAY)
+        await world.housekeep()
+    await world.new(session_id=FIXED, seconds=1000 * DAY)
+    await world.allocations.end(ADA, await world.new(), user_id=None, is_deleted=True)
+    world.clock.advance(100 * DAY)
+
+    await world.housekeep()
+
+    assert [each.status for each in (await world.store.load()).allocations] == [SessionStatus.ACTIVE]
+    assert await world.is_active(FIXED)
+
+
+async def test_the_use_of_a_session_and_of_its_place_of_work_are_both_written_late(world: World) -> None:
+    session_id = await world.new()
+    await world.manager.set_working_directory(session_id, "/work/app", owner=ADA)
+    await world.manager._ledger.end_window()
+    world.clock.advance(60)
+
+    assert await world.is_active(session_id)
+    assert await world.manager.get_working_directory(session_id, owner=ADA) == "/work/app"
+    await world.manager._ledger.end_window()
+
+    state = await world.store.load()
+    assert [each.last_accessed for each in state.allocations] == [world.clock.wall()]
+    assert [each.last_used for each in state.sessions] == [world.clock.wall()]

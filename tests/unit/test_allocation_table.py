@@ -31,17 +31,18 @@ def table_of(*sessions: AllocatedSession) -> AllocationTable:
     return table
 
 
-def names(keys: list[SessionKey]) -> list[str]:
-    return [key.session_id for key in keys]
+def names_over(table: AllocationTable, *, now: float, sandbox: str | None = None) -> list[str]:
+    slices = table.over(now=now, sandbox=sandbox, most=2)
+    return [key.session_id for keys in slices for key in keys]
 
 
 def test_what_is_over_comes_in_the_order_of_deadlines_and_the_very_moment_counts() -> None:
     table = table_of(session("late", deadline=9.0), session("soon", deadline=3.0), session("now", deadline=5.0))
 
-    assert names(table.over(now=4.9)) == ["soon"]
-    assert names(table.over(now=5.0)) == ["soon", "now"]
-    assert names(table.over(now=100.0)) == ["soon", "now", "late"]
-    assert table.over(now=100.0, sandbox="other") == []
+    assert names_over(table, now=4.9) == ["soon"]
+    assert names_over(table, now=5.0) == ["soon", "now"]
+    assert names_over(table, now=100.0) == ["soon", "now", "late"]
+    assert names_over(table, now=100.0, sandbox="other") == []
 
 
 def test_an_extended_session_is_over_at_its_new_deadline_alone() -> None:
@@ -49,8 +50,8 @@ def test_an_extended_session_is_over_at_its_new_deadline_alone() -> None:
 
     table.apply([AllocationSaved(replace(session("a", deadline=6.0), revision=2))])
 
-    assert names(table.over(now=5.0)) == ["b"]
-    assert names(table.over(now=6.0)) == ["b", "a"]
+    assert names_over(table, now=5.0) == ["b"]
+    assert names_over(table, now=6.0) == ["b", "a"]
     assert len(table) == 2
 
 
@@ -119,8 +120,8 @@ def test_what_is_loaded_is_ordered_and_what_is_known_stays() -> None:
         ahead=10.0,
     )
 
-    assert names(table.over(now=1000.0)) == ["b", "c", "a"]
-    assert names(table.over(now=11.9)) == ["b"]
+    assert names_over(table, now=1000.0) == ["b", "c", "a"]
+    assert names_over(table, now=11.9) == ["b"]
     until = table.forgettable(before=14.0, most=1)
     assert until == pytest.approx(13.0), "of x, which ended at 3 there"
     assert (table.counts.of("shop").ended, len(table)) == (0, 3), "what ended before the start is not counted"
@@ -148,6 +149,37 @@ def test_the_counts_of_no_more_sandboxes_than_a_thousand_are_kept() -> None:
     assert len(table.counts) == 1000
     assert table.counts.of("sandbox-1499").misses == 1
     assert table.counts.of("sandbox-0").misses == 0
+
+
+def test_of_sandboxes_whose_sessions_have_all_ended_nothing_is_left_but_the_ends() -> None:
+    table = AllocationTable()
+    for number in range(1500):
+        made = session("a", owner=Owner("ada", f"sandbox-{number}"))
+        table.apply([AllocationSaved(made)])
+        table.apply([AllocationSaved(ended_as(made, SessionStatus.EXPIRED, ended_at=1.0, seen=1.0))])
+
+    assert (len(table), table.ended_count(), len(table.counts)) == (0, 1500, 1000)
+
+
+def test_a_session_is_over_from_its_deadline_or_its_end_on_and_one_that_never_was_is_not() -> None:
+    table = table_of(session("active", deadline=10.0), session("ended", deadline=10.0))
+    table.apply([AllocationSaved(ended_as(session("ended"), SessionStatus.TERMINATED, ended_at=1.0, seen=1.0))])
+
+    def is_over(name: str, now: float) -> bool:
+        return table.is_over(SessionKey("shop", SessionId(name)), now=now)
+
+    assert [is_over("active", now) for now in (9.9, 10.0)] == [False, True]
+    assert is_over("ended", 2.0)
+    assert not is_over("nobody", 1e9)
+
+
+def test_what_is_over_in_one_sandbox_is_not_counted_in_another() -> None:
+    table = table_of(session("a", deadline=1.0), session("b", deadline=9.0))
+    assert [table.over_count(name, now=5.0) for name in ("shop", "library")] == [1, 0]
+
+    table.apply([AllocationSaved(session("c", deadline=2.0, owner=Owner("ada", "library")))])
+
+    assert [table.over_count(name, now=5.0) for name in ("shop", "library", "nowhere")] == [1, 1, 0]
 
 
 def test_the_counts_of_a_sandbox_with_sessions_are_those_of_its_sessions() -> None:

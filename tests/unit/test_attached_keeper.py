@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -148,3 +149,36 @@ async def test_another_event_loop_meanwhile_is_refused() -> None:
 
 async def _ready(keeper: Keeper) -> None:
     await keeper.ready()
+
+
+async def test_sessions_of_a_server_that_is_forgotten_are_closed_in_order_while_the_loop_goes_on() -> None:
+    openings, closing = Openings(), anyio.Event()
+    keeper = Keeper(openings)
+    keeper.on_closing.append(closing.set)
+    await keeper.ready()
+
+    gc.collect()
+    await anyio.wait_all_tasks_blocked()
+    held = openings.notes.copy()
+    del keeper
+    gc.collect()
+    with anyio.fail_after(_DEADLINE):
+        await closing.wait()
+    await anyio.wait_all_tasks_blocked()
+
+    assert held == ["opened for None"]
+    assert openings.notes == ["opened for None", "closed"]
+
+
+async def test_a_server_that_was_closed_and_opened_again_is_forgotten_once() -> None:
+    openings = Openings()
+    keeper = Keeper(openings)
+    for _ in range(2):
+        await keeper.ready()
+        await keeper.aclose()
+
+    del keeper
+    gc.collect()
+    await anyio.wait_all_tasks_blocked()
+
+    assert openings.notes == ["opened for None", "closed"] * 2

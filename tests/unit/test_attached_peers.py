@@ -15,8 +15,9 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 
 from fakes import DAY, HOUR, ManualClock
 from workroot import CurrentSession, attach
+from workroot.attached.facts import CallFacts
 from workroot.attached.peers import Peers, own_hints, principal_of
-from workroot.core.sessions import Owner
+from workroot.core.sessions import Alias, Owner
 from workroot.session_context import SessionContextManager
 
 _DEADLINE = 5.0
@@ -65,6 +66,14 @@ def test_a_directory_that_is_gone_is_no_sign(tmp_path: Path, monkeypatch: pytest
     gone.rmdir()
 
     assert own_hints({}) == ()
+
+
+def test_a_connection_is_a_sign_in_the_handshake_era_only() -> None:
+    alias = Alias("attached:x")
+
+    signs = {era: CallFacts(owner=Owner("uid:1"), is_handshake=era, alias=alias).signs() for era in (True, False)}
+
+    assert (signs[True].alias, signs[False].alias) == (alias, None)
 
 
 async def test_connections_are_told_apart_and_forgotten() -> None:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Optional
+from dataclasses import dataclass
+from typing import Annotated, Any, NewType, Optional, cast
 
 import pytest
-from mcp.server import MCPServer
+from fastmcp import FastMCP
+from mcp.server import MCPServer, Server
 from mcp.server.mcpserver.exceptions import InvalidSignature, ToolError
 from mcp.server.mcpserver.resolve import Resolve, find_resolved_parameters
+from pydantic import BaseModel, Field
+from typing_extensions import TypeAliasType
 
-from workroot import CurrentProject, CurrentSession, attach
+from workroot import CurrentProject, CurrentSession, DaemonClient, attach, connect
 from workroot.attached.signatures import Needs, adapted
 from workroot.attached.tool_table import ToolNameError, ToolTable
 from workroot.core.projects import Project
+from workroot.core.sessions import SessionContext
 
 BOTH = ("session_id", "directory")
+Here = TypeAliasType("Here", CurrentProject)
+Renamed = NewType("Renamed", Project)
+MaybeSession = TypeAliasType("MaybeSession", CurrentSession | None)
 
 
 async def of_project(project: CurrentProject) -> str:
@@ -41,12 +49,32 @@ async def of_session(session: CurrentSession | None, session_id: str) -> None: .
 async def behind(name: Annotated[str, Resolve(of_project)]) -> None: ...
 
 
-async def other(name: Annotated[str, Resolve(of_nothing)], project: Project | None = None) -> None: ...
+async def other(name: Annotated[str, Resolve(of_nothing)], project: str | None = None) -> None: ...
+
+
+async def with_words(project: Annotated[CurrentProject | None, "where the caller works"]) -> None: ...
+
+
+async def with_words_inside(project: Annotated[CurrentProject | None, "x"] | None = None) -> None: ...
+
+
+async def under_an_alias(session: MaybeSession, project: Here) -> None: ...
+
+
+async def with_other_names(
+    text: Annotated[str, Field(alias="directory")],
+    project: CurrentProject,
+    word: str = Field("", validation_alias="session_id"),
+) -> None: ...
 
 
 class Notes:
     async def add(self, project: CurrentProject | None) -> str:
         return "added" if project is None else project.name
+
+
+class Tree(BaseModel):
+    branches: list[Tree]
 
 
 class Asking:
@@ -63,6 +91,10 @@ class Asking:
         (behind, BOTH),
         (Notes().add, BOTH),
         (Asking(), BOTH),
+        (with_words, BOTH),
+        (with_words_inside, BOTH),
+        (under_an_alias, BOTH),
+        (with_other_names, ()),
     ],
 )
 def test_a_tool_that_asks_gets_the_arguments_that_it_has_not_itself(
@@ -96,14 +128,115 @@ def test_an_annotation_that_cannot_be_read_is_left_to_the_sdk() -> None:
         app.add_tool(unreadable)
 
 
-def test_a_union_with_more_than_none_is_refused_as_the_sdk_does() -> None:
+class Note(BaseModel):
+    text: str
+    project: CurrentProject | None = None
+
+
+@dataclass
+class Line:
+    session: SessionContext
+
+
+def aware(project: Project) -> None: ...
+
+
+def aware_or_not(project: Project | None) -> None: ...
+
+
+def unclear(project: CurrentProject | int | None) -> None: ...
+
+
+def unclear_in_words(project: Annotated[CurrentProject | int | None, "x"]) -> None: ...
+
+
+def several(projects: list[CurrentProject]) -> None: ...
+
+
+def in_a_model(note: Note) -> None: ...
+
+
+def in_a_dataclass(line: Annotated[Line | None, "x"]) -> None: ...
+
+
+def under_another_name(project: Renamed) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function",
+    [aware, aware_or_not, unclear, unclear_in_words, several, in_a_model, in_a_dataclass, under_another_name],
+)
+def test_a_project_or_session_that_clients_could_make_up_is_refused(function: Callable[..., Any]) -> None:
     app = MCPServer("test")
     attach(app)
 
-    def unclear(project: CurrentProject | int | None) -> None: ...
+    with pytest.raises(InvalidSignature, match=r"would be filled by clients.*annotate it as `CurrentProject`"):
+        app.add_tool(function)
 
-    with pytest.raises(InvalidSignature, match="union"):
-        app.add_tool(unclear)
+
+@pytest.mark.parametrize(
+    ("options", "kind", "told"),
+    [
+        ({"store": 5}, TypeError, "store must be a path"),
+        ({"store": connect}, TypeError, "store must be a path"),
+        ({"store": DaemonClient}, TypeError, "store must be a path"),
+        ({"store": ":memory:"}, ValueError, "leave it out to keep the sessions in memory"),
+        ({"store": ""}, ValueError, "names no file"),
+        ({"rate_limit": 5}, TypeError, "rate_limit must be a RateLimit"),
+    ],
+)
+async def test_an_option_of_another_kind_is_refused_before_anything_is_changed(
+    options: dict[str, Any], kind: type[Exception], told: str
+) -> None:
+    app = MCPServer("test")
+
+    with pytest.raises(kind, match=told):
+        attach(app, **options)
+
+    assert await app.list_tools() == []
+    attach(app)
+
+
+@pytest.mark.parametrize("function", [aware_or_not, asking_if_any, asking])
+async def test_a_prompt_or_resource_that_asks_is_refused_since_the_sdk_fills_tools_alone(
+    function: Callable[..., Any],
+) -> None:
+    app = MCPServer("test")
+    attach(app)
+
+    with pytest.raises(InvalidSignature, match=r"Parameter 'project' of .* to tools alone: make it a tool"):
+        app.prompt()(function)
+    with pytest.raises(InvalidSignature, match=r"Parameter 'project' of .* to tools alone: make it a tool"):
+        app.resource("notes://{text}/{project}")(function)
+    assert (await app.list_prompts(), await app.list_resource_templates()) == ([], [])
+
+
+async def test_other_prompts_and_resources_are_added_as_ever() -> None:
+    app = MCPServer("test")
+    attach(app)
+
+    app.prompt(title="Of nothing")(of_nothing)
+    app.resource("notes://all", title="All")(of_nothing)
+
+    assert [prompt.title for prompt in await app.list_prompts()] == ["Of nothing"]
+    assert [resource.title for resource in await app.list_resources()] == ["All"]
+
+
+async def test_a_model_that_holds_itself_is_an_argument_like_others() -> None:
+    app = MCPServer("test")
+    attach(app)
+
+    def grow(tree: Tree) -> None: ...
+
+    app.add_tool(grow)
+    assert "grow" in [tool.name for tool in await app.list_tools()]
+
+
+def test_a_server_of_another_kind_is_refused_with_what_to_call_instead() -> None:
+    with pytest.raises(TypeError, match=r"not for <class 'fastmcp.*'>; .* call attach of workroot.attached.fastmcp"):
+        attach(cast("MCPServer[Any]", FastMCP("other")))
+    with pytest.raises(TypeError, match=r"is for an MCPServer .* not for <class 'mcp.*Server'>; attach one of those"):
+        attach(cast("MCPServer[Any]", Server("other")))
 
 
 def test_a_server_with_a_tool_of_one_of_our_names_is_not_attached() -> None:

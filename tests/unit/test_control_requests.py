@@ -27,7 +27,7 @@ FAULTS: dict[str, Exception] = {"key": KeyError("ours"), "type": TypeError("ours
 async def fail(command: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     if command in FAULTS:
         raise FAULTS[command]
-    return {"done": command, **arguments}
+    return {"done": object() if command == "unspeakable" else command, **arguments}
 
 
 class Client:
@@ -60,6 +60,17 @@ async def a_client() -> AsyncIterator[Client]:
 
 def request(command: str) -> bytes:
     return json.dumps({"command": command, "arguments": {}}).encode()
+
+
+async def test_a_result_that_cannot_be_told_is_our_fault_and_the_connection_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with a_client() as client:
+        answer = await client.ask(b'{"id": 7, "command": "unspeakable", "arguments": {}}')
+        assert (await client.ask(request("next")))["result"] == {"done": "next"}
+
+    assert (answer["id"], answer["error"]["code"]) == (7, "internal_error")
+    assert "object is not JSON serializable" in caplog.text
 
 
 @pytest.mark.parametrize(("command", "code"), [("key", "internal_error"), ("value", "internal_error")])

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -18,8 +19,10 @@ from workroot import rendezvous
 from workroot.core.sessions import Owner
 from workroot.errors import ExpiredSessionError
 from workroot.limits import Limits
+from workroot.logs.loop_errors import Seldom
 from workroot.session_context import SessionContextManager
 from workroot.storage.memory import MemoryStore
+from workroot.transports.control_requests import ControlRequests
 from workroot.transports.unix_socket import UnixSocketTransport
 
 LIMITS = Limits(max_requests_in_flight=3, write_seconds=0.3)
@@ -222,15 +225,77 @@ async def test_what_is_under_way_at_the_end_is_answered_and_then_the_connection_
     async with served(commands) as (transport, name), connected(name) as client:
         await client.request(1, "slow")
         await gate.reached.wait()
+        is_idle = anyio.Event()
+
+        async def wait_idle() -> None:
+            await transport.wait_idle()
+            is_idle.set()
+
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(transport.wait_idle)
-            await anyio.lowlevel.checkpoint()
+            tasks.start_soon(wait_idle)
+            await anyio.wait_all_tasks_blocked()
+            assert not is_idle.is_set()
             gate.open()
         assert await client.receive() == {"id": 1, "result": {"done": "slow"}}
+        assert await client.receive() == {"ending": True}, "what has no answer by now was not begun"
         with pytest.raises(anyio.IncompleteRead):
             await client.receive()
 
     assert commands.given_up == []
+
+
+async def test_what_was_not_begun_at_the_end_is_not_answered_before_that_is_told() -> None:
+    commands = Commands()
+    gate = commands.hold("slow")
+    async with served(commands) as (transport, name), connected(name) as client:
+        for number in range(LIMITS.max_requests_in_flight + 1):
+            await client.request(number, "slow")
+        await gate.reached.wait()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(transport.wait_idle)
+            await anyio.lowlevel.checkpoint()
+            gate.open()
+        told = [await client.receive() for _ in range(LIMITS.max_requests_in_flight + 1)]
+        with pytest.raises(anyio.IncompleteRead):
+            await client.receive()
+
+    assert sorted(each["id"] for each in told[:-1]) == [*range(LIMITS.max_requests_in_flight)]
+    assert told[-1] == {"ending": True}
+
+
+async def test_who_got_half_an_answer_is_not_told_of_the_end_after_it() -> None:
+    said: list[bytes] = []
+    is_asked = anyio.Event()
+
+    class Lines:
+        on_line: object = None
+
+        async def receive(self) -> bytes:
+            if is_asked.is_set():
+                await anyio.sleep_forever()
+            is_asked.set()
+            return b'{"id": 1, "command": "slow", "arguments": {}}'
+
+        def done(self) -> None: ...
+
+    async def say(line: bytes) -> None:
+        said.append(line)
+        raise anyio.BrokenResourceError
+
+    commands = Commands()
+    gate = commands.hold("slow")
+    place: Any = SimpleNamespace(note_asked=None, is_busy=None, is_reserved=False)
+    lines: Any = Lines()
+    requests = ControlRequests(lines, say, commands, place=place, limits=LIMITS, seldom=Seldom())
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(requests.serve)
+            await gate.reached.wait()
+            tasks.start_soon(requests.finish)
+            await anyio.wait_all_tasks_blocked()
+            gate.open()
+
+    assert len(said) == 1
 
 
 async def test_requests_without_an_id_are_answered_in_their_order() -> None:

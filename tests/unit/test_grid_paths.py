@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from importlib import metadata
+from typing import cast
 
 import pytest
 
@@ -174,6 +176,34 @@ def test_a_path_with_an_empty_part_cannot_be_made(parts: dict[str, str]) -> None
         GridPath(**parts)
     assert isinstance(caught.value, ValueError)
     assert isinstance(caught.value, WorkrootError)
+
+
+def test_a_session_called_as_the_prefix_keeps_its_name() -> None:
+    path = GridPath.parse("grid/box/session-/doc", session_prefix="session-")
+    assert path == GridPath(sandbox_id="box", session_id="session-", artifact_id="doc")
+
+
+@pytest.mark.parametrize("nothing", ["", None, 7, b"s"])
+def test_what_is_no_id_names_no_session_and_never_the_whole_sandbox(nothing: object) -> None:
+    nobody = cast("str", nothing)
+    calls: tuple[Callable[[], str], ...] = (
+        lambda: get_canonical_prefix(nobody, sandbox="box"),
+        lambda: generate_artifact_key(nobody, "doc", sandbox="box"),
+        lambda: generate_artifact_key("s", nobody, sandbox="box"),
+        lambda: generate_artifact_key("s", "doc", sandbox=nobody),
+        lambda: get_session_prefix_pattern(sandbox=nobody),
+    )
+    for make in calls:
+        with pytest.raises(GridPathError, match="that is text of at least one character"):
+            make()
+
+
+@pytest.mark.parametrize("name", [".", "...", "." * 10_000, "\u00e9" * 10_000, "/" * 10_000, "%" * 10_000])
+def test_ids_of_dots_and_of_ten_thousand_characters_are_read_again(name: str) -> None:
+    path = GridPath(sandbox_id=name, user_id=name, artifact_id=name)
+    assert GridPath.parse(path.key) == path
+    found = parse_grid_key(generate_artifact_key(name, name, sandbox=name))
+    assert found == {"sandbox_id": name, "session_id": name, "artifact_id": name, "subpath": None}
 
 
 def test_a_sandbox_without_a_name_has_no_pattern() -> None:

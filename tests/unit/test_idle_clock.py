@@ -11,7 +11,7 @@ from workroot.core.allocations import AllocatedSession, SessionStatus
 from workroot.core.changes import IdleMark, StoredState
 from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.projects import Directory
-from workroot.core.sessions import Alias, Owner, SessionContext, SessionId, SessionKey
+from workroot.core.sessions import Alias, EndedSession, Ending, Owner, SessionContext, SessionId, SessionKey
 from workroot.idle_clock import IdleClock
 
 ADA = Owner("uid:1000")
@@ -130,6 +130,19 @@ def test_it_is_never_before_what_was_seen_since_the_mark(clock: ManualClock, mar
                 KeptConnection(owner=ADA, alias=Alias("new"), last_used=1.0, seen=11 * DAY),
             ),
         ),
+        StoredState(
+            namespace="n",
+            ended=(
+                EndedSession(
+                    session_id=ONE.session_id,
+                    owner=ADA,
+                    last_directory=Directory("/work"),
+                    ending=Ending.CLOSED,
+                    ended_at=1.0,
+                    seen=11 * DAY,
+                ),
+            ),
+        ),
         StoredState(namespace="n", ended_aliases=(EndedAlias(ADA, Alias("over"), 1.0, 11 * DAY),)),
         StoredState(
             namespace="n",
@@ -139,7 +152,7 @@ def test_it_is_never_before_what_was_seen_since_the_mark(clock: ManualClock, mar
             ),
         ),
     ],
-    ids=["kept", "ended", "allocated"],
+    ids=["kept", "ended", "ended alias", "allocated"],
 )
 def test_it_is_never_before_the_last_use_or_an_end_that_is_remembered(
     clock: ManualClock, mark: IdleMark, state: StoredState

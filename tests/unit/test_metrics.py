@@ -36,6 +36,22 @@ async def test_sessions_are_counted_by_user_as_they_come_and_go() -> None:
     assert samples["mcp_sessions_active/uid:1000"] == samples["mcp_sessions_active/user:eve"] == 0
 
 
+async def test_sessions_of_those_whom_a_users_programs_serve_are_counted_as_the_users() -> None:
+    world = World()
+    async with world.sessions as sessions:
+        for name in ("eve", "bob"):
+            served = ADA._replace(principal=f"{ADA.principal}/subject:{name}")
+            await sessions.set_working_directory(f"wr_{name}", "/a", owner=served)
+        await sessions.close_session("wr_bob", owner=served)
+
+        samples = await world.samples()
+
+    assert {name: value for name, value in samples.items() if name.startswith("mcp_sessions_active")} == {
+        "mcp_sessions_active/uid:1000": 1
+    }
+    assert samples["mcp_sessions_closed_total/uid:1000"] == 1
+
+
 async def test_what_has_not_happened_to_a_user_s_sessions_is_nought_and_not_missing() -> None:
     world = World()
     async with world.sessions as sessions:

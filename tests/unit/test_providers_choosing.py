@@ -150,7 +150,10 @@ def test_a_factory_that_returns_nothing_to_open_is_an_attribute_error(packages: 
 
 def test_a_module_that_cannot_be_imported_says_why(packages: Path) -> None:
     (packages / "needy_provider.py").write_text("import a_library_that_is_missing\n")
-    with pytest.raises(ProviderNotFoundError, match="No module named 'a_library_that_is_missing'"):
+    with pytest.raises(
+        ProviderNotFoundError,
+        match="provider 'needy_provider' cannot be imported: ModuleNotFoundError: No module named 'a_library_that_is_m",
+    ):
         factory_for_env({"SESSION_PROVIDER": "needy_provider"})
 
 
@@ -186,6 +189,18 @@ def test_two_distributions_that_offer_one_name_are_an_error_that_names_both(pack
     install(packages, "two", "valley = two.store")
     with pytest.raises(ProviderNotFoundError, match=r"offered as one\.store and as two\.store"):
         factory_for_env({"SESSION_PROVIDER": "valley"})
+
+
+@pytest.mark.parametrize("code", ["raise RuntimeError('no licence')", "def factory(:"])
+def test_whatever_a_provider_raises_at_import_names_the_provider(code: str, packages: Path) -> None:
+    (packages / "failing_provider.py").write_text(code + "\n")
+    install(packages, "failing", "valley = failing_provider:factory")
+    for name in ("failing_provider", "valley"):
+        with pytest.raises(
+            ProviderNotFoundError, match=rf"provider '{name}'.* cannot be imported: \w+Error: "
+        ) as caught:
+            factory_for_env({"SESSION_PROVIDER": name})
+        assert isinstance(caught.value.__cause__, RuntimeError | SyntaxError)
 
 
 def test_an_entry_point_that_cannot_be_imported_says_why(packages: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fakes import HOUR, ManualClock
 from workroot.errors import ProviderFullError
 from workroot.providers import memory
+from workroot.providers.contract import MAX_VALUE_BYTES
 from workroot.providers.memory import MemoryValues
 from workroot.providers.timed_values import TimedValues
 
@@ -189,3 +190,25 @@ async def test_threads_share_the_values_too() -> None:
     await asyncio.gather(*(asyncio.to_thread(asyncio.run, count_up(name)) for name in range(4)))
     async with memory.factory()() as session:
         assert [await session.get(f"{name}:499") for name in range(4)] == ["x"] * 4
+
+
+class Sly(str):
+    """Text that says that it is short, and plain."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def isascii(self) -> bool:
+        return True
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"x"
+
+
+async def test_the_text_of_a_subclass_counts_and_not_what_it_says_of_itself() -> None:
+    async with memory.factory(values=MemoryValues())() as session:
+        for bad in ("v" * (MAX_VALUE_BYTES + 1), "\ud800"):
+            with pytest.raises(ValueError, match=r"."):
+                await session.setex("key", 60, Sly(bad))
+        await session.setex(Sly("key"), 60, Sly("kept"))
+        assert type(await session.get("key")) is str

@@ -117,6 +117,11 @@ async def test_an_inner_context_wins_and_inherits_what_it_does_not_name() -> Non
         assert get_user_id() == "alice"
 
 
+def test_a_progress_token_of_zero_is_a_token() -> None:
+    with RequestContext(progress_token=5), RequestContext(progress_token=0):
+        assert get_current_context()["progress_token"] == 0
+
+
 @pytest.mark.row("K2")
 async def test_clear_takes_away_what_the_outer_context_has() -> None:
     async with RequestContext("conv-1", "alice", 1, {"a": 1}):

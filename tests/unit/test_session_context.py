@@ -176,6 +176,7 @@ async def shown_by(
 # The interface that people know
 
 
+@pytest.mark.row("S4")
 async def test_what_is_set_is_what_one_gets(manager: SessionContextManager) -> None:
     kept = await manager.set_working_directory("one", "/work/link")
 

@@ -98,6 +98,28 @@ def test_what_a_form_has_no_room_for_is_an_error() -> None:
         generate_secure_session_id("api_key", entropy_bits=4 * LONGEST_ID)
 
 
+def test_few_bits_asked_of_a_custom_format_do_not_make_it_weaker() -> None:
+    assert len(generate_secure_session_id("x", {"length": 16, "alphabet": "ab"}, entropy_bits=1)) >= 128
+
+
+def test_a_uuid_has_no_room_for_more_bits_than_it_has() -> None:
+    made = generate_secure_session_id("uuid")
+    assert [validate_session_id_format(made, "uuid", bits) for bits in (128, 129)] == [True, False]
+
+
+@pytest.mark.parametrize("longest", [10**12, 10**300])
+def test_an_id_that_would_be_too_long_is_not_made_first(longest: int) -> None:
+    with pytest.raises(IdFormatError, match="is the most"):
+        generate_secure_session_id(entropy_bits=longest)
+    with pytest.raises(IdFormatError, match="is the most"):
+        generate_secure_session_id("x", {"length": longest, "alphabet": "ab"})
+
+
+@pytest.mark.parametrize(("bits", "passes"), [(float("-inf"), True), (-1, True), (float("inf"), False)])
+def test_any_number_of_bits_may_be_asked_of_an_id(bits: float, passes: bool) -> None:
+    assert validate_session_id_format("a" * 44, min_entropy_bits=bits) is passes
+
+
 @pytest.mark.row("X2")
 @pytest.mark.parametrize(
     ("session_id", "protocol", "strict", "loose"),

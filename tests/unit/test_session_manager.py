@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
@@ -100,6 +102,13 @@ def test_what_cannot_be_a_sandbox_is_refused(monkeypatch: pytest.MonkeyPatch, sa
         SessionManager(sandbox)
 
 
+def test_a_variable_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHUK_SANDBOX_ID", "")
+    monkeypatch.setenv("CHUK_HOST_SANDBOX_ID", "shop")
+
+    assert SessionManager().sandbox_id == "shop"
+
+
 def test_a_variable_that_cannot_be_a_sandbox_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHUK_SANDBOX_ID", "../x")
 
@@ -127,7 +136,10 @@ def test_a_session_factory_is_refused_and_told_where_to_go() -> None:
         SessionManager("shop", lambda: None)
 
 
-@pytest.mark.parametrize("hours", [0, -1, float("nan"), float("inf"), True, "24", None, 10**400])
+@pytest.mark.parametrize(
+    "hours",
+    [0, -1, float("nan"), float("inf"), True, "24", None, 10**400, pytest.param(-(10**5000), id="of 5000 digits")],
+)
 def test_a_default_time_to_live_that_makes_no_sense_is_refused(hours: Any) -> None:
     with pytest.raises(TimeToLiveError):
         SessionManager("shop", default_ttl_hours=hours)
@@ -202,19 +214,42 @@ async def test_expiry_does_not_slide_and_is_told_the_same_each_time(
 @pytest.mark.row("C10")
 async def test_status_says_how_a_session_ended(manager: SessionManager, clock: ManualClock) -> None:
     deleted, void, over = [await manager.allocate_session(ttl_hours=1) for _ in range(3)]
+    clock.advance(60)
     assert await manager.delete_session(deleted)
+    clock.advance(60)
     assert await manager.invalidate_session(void)
     clock.advance(HOUR)
 
-    for session_id, status in ((deleted, "terminated"), (void, "invalidated"), (over, "expired")):
+    for session_id, status, lived in ((deleted, "terminated", 60), (void, "invalidated", 120), (over, "expired", HOUR)):
         assert await manager.get_session_info(session_id) is None
         assert await manager.get_session_metadata(session_id) is None
         info = await manager.get_session_info(session_id, include_ended=True)
         assert info is not None
         assert (info["status"], info["custom_metadata"]) == (status, {})
+        began, ended = (datetime.fromisoformat(info[name]) for name in ("created_at", "expires_at"))
+        assert (ended - began).total_seconds() == lived, "it says when it ended"
         assert not await manager.invalidate_session(session_id)
     assert await manager.cleanup_expired_sessions() == 1
     assert await manager.cleanup_expired_sessions() == 0
+
+
+async def test_of_a_session_that_is_over_nothing_can_be_changed(manager: SessionManager) -> None:
+    session_id = await manager.allocate_session()
+    assert await manager.delete_session(session_id)
+
+    assert not await manager.update_session_metadata(session_id, {"a": 1})
+    assert not await manager.extend_session_ttl(session_id, 1)
+    for call in (manager.increment(session_id, "n"), manager.append(session_id, "l", 1), manager.take(session_id, "n")):
+        with pytest.raises(SessionEndedError):
+            await call
+
+
+async def test_a_user_without_a_name_is_not_the_user_of_the_request(manager: SessionManager) -> None:
+    session_id = await manager.allocate_session(user_id="alice")
+
+    async with RequestContext(user_id="alice"):
+        assert await manager.validate_session(session_id)
+        assert not await manager.validate_session(session_id, user_id="")
 
 
 @pytest.mark.row("C7")
@@ -495,10 +530,15 @@ def test_one_event_loop_after_another_uses_the_same_sessions() -> None:
     async def count(session_id: str) -> list[int | float]:
         return await asyncio.gather(*(manager.increment(session_id, "n") for _ in range(10)))
 
+    async def is_kept_here() -> bool:
+        is_active = await manager.validate_session(session_id)
+        kept_in = get_session_context_manager().home_loop
+        return is_active and kept_in is asyncio.get_running_loop()
+
     session_id = asyncio.run(allocate())
 
     assert asyncio.run(count(session_id)) == list(range(11, 21))
-    assert asyncio.run(manager.validate_session(session_id))
+    assert asyncio.run(is_kept_here()), "and so swept, and written late"
 
 
 @pytest.mark.row("B4")
@@ -666,7 +706,7 @@ async def test_what_another_loop_does_for_whoever_is_cancelled_is_cancelled_ther
         call = asyncio.ensure_future(home.call(wait_for_ever))
         assert await asyncio.to_thread(started.wait, 20)
         call.cancel()
-        assert await asyncio.to_thread(cancelled.wait, 20)
+        assert await asyncio.to_thread(cancelled.wait, 5), "long before that loop ends and cancels all"
         await asyncio.wait([call])
         assert call.cancelled()
     finally:
@@ -699,3 +739,70 @@ async def test_whoever_is_cancelled_while_another_loop_works_for_them_is_cancell
     finally:
         leave.set()
         await asyncio.to_thread(home.join)
+
+
+async def test_no_call_begins_in_a_loop_that_ends_where_it_would_hold_up_all_others(
+    clock: ManualClock, store: HeldStore
+) -> None:
+    manager = SessionManager("shop", sessions=SessionContextManager(store, FakePlaces({}), clock=clock, rules=RULES))
+    leave, ends = threading.Event(), threading.Event()
+
+    async def tell_the_end() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ends.set()
+
+    async def live() -> None:
+        await manager.allocate_session("fixed")
+        running = asyncio.get_running_loop()
+        running.run_in_executor(None, leave.wait, 20)  # a loop goes on until its threads have ended
+        telling = running.create_task(tell_the_end())
+        await checkpoint()
+        assert not telling.done()
+
+    home = threading.Thread(target=asyncio.run, args=(live(),))
+    home.start()
+    try:
+        assert await asyncio.to_thread(ends.wait, 20)
+        with pytest.raises(StoreUnavailableError, match="repeat the call"):
+            await manager.increment("fixed", "n")
+    finally:
+        leave.set()
+        await asyncio.to_thread(home.join)
+
+    assert await manager.increment("fixed", "n") == 1, "it was not carried out there"
+
+
+FORKED = """
+import asyncio, os, signal, sys
+from workroot.session_manager import SessionManager
+
+manager = SessionManager("shop")
+
+def child():
+    if process := os.fork():
+        assert os.waitpid(process, 0)[1] == 0, "the child did not get its answer"
+        return
+    signal.alarm(5)  # one that hangs is ended
+    try:
+        asyncio.run(manager.allocate_session())
+    except Exception as error:
+        os._exit(0 if getattr(error, "code", None) == "store_unavailable" else 1)
+    os._exit(2)
+
+async def main():
+    assert await manager.validate_session(await manager.allocate_session())
+    child()
+    assert await manager.validate_session(await manager.allocate_session()), "its own go on"
+
+asyncio.run(main())
+child()
+"""
+
+
+def test_a_forked_process_is_told_that_the_sessions_are_kept_elsewhere() -> None:
+    program = [sys.executable, "-W", "ignore", "-c", FORKED]
+    ran = subprocess.run(program, check=False, capture_output=True, text=True, timeout=30)
+
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -30,6 +30,7 @@ from workroot.core.sessions import EndedSession, Ending, Owner, PinnedSign, Sess
 from workroot.core.signs import Authority, ClientTraits, Hint, Roots, RootsAnswer, Signs, Source
 from workroot.errors import ControlError, WorkrootError
 from workroot.mover import Entered
+from workroot.wire_values import places as place_records
 from workroot.wire_values import records
 from workroot.wire_values.codec import BOOLEAN, INTEGER, JSON, NUMBER, OBJECT, REAL, TEXT, Codec
 from workroot.wire_values.errors import ATTRIBUTES, error_of, fields_of_error
@@ -200,7 +201,7 @@ allocated = whole(
 
 CROSSING: dict[str, tuple[Codec[Any], st.SearchStrategy[Any]]] = {
     "signs": (records.SIGNS, signs),
-    "place": (records.PLACE, places),
+    "place": (place_records.PLACE, places),
     "session": (records.SESSION, sessions),
     "resolution": (records.RESOLUTION, resolutions),
     "entered": (
@@ -220,7 +221,7 @@ CROSSING: dict[str, tuple[Codec[Any], st.SearchStrategy[Any]]] = {
         ),
     ),
     "known project": (
-        records.KNOWN_PROJECT,
+        place_records.KNOWN_PROJECT,
         whole(KnownProject, project_id=text, name=text, root=text, worktree_of=maybe_text, seen_at=real),
     ),
     "allocated": (records.ALLOCATED, allocated),

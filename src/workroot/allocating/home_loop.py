@@ -2,18 +2,22 @@
 
 What a service holds is for one loop: its locks, its tasks, its store. A program may have several all the same, one
 after another (a test a loop) or at once (a loop a thread). The loop that a service was started in is its home, else the
-first that calls; when it has ended, the next that calls becomes that.
+first that calls; when it has ended, the next that calls becomes that. In a process that is forked there is no home:
+what it finds there is a copy that goes stale with the next change.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 from anyio.lowlevel import checkpoint
 
+from workroot.allocating.passing_on import PassedOn
 from workroot.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -49,31 +53,38 @@ class HomeLoop:
         """Make a call where the service is at home, and return what it returns.
 
         Raises:
-            StoreUnavailableError: the home ended under it; repeated, it is made in this loop.
+            StoreUnavailableError: the home ended under it; repeated, it is made in this loop. Or it is of the process
+                that this one was forked from.
         """
         here = asyncio.get_running_loop()
         while True:
             home = self._home_for(here)
             if home is here:
                 return await self._at_home(make)
-            at_home = self._at_home(make)
+            call = PassedOn(partial(self._at_home, make), self._is_home)
             try:
-                passed_on = asyncio.run_coroutine_threadsafe(at_home, home)
+                call.pass_to(home)
             except RuntimeError:  # it was closed since: the next look finds another
-                at_home.close()
                 continue
-            answer = asyncio.wrap_future(passed_on)
             try:
-                while not (await asyncio.wait([answer], timeout=_LOOK_SECONDS))[0] and home.is_running():
+                while not (await asyncio.wait([call.answer], timeout=_LOOK_SECONDS))[0] and home.is_running():
                     pass
             finally:  # its caller was cancelled, or the home is gone
-                if not answer.done():
-                    answer.cancel()
-            if not answer.done() or answer.cancelled():
+                call.cancel()
+            if call.answer.cancelled():
                 raise StoreUnavailableError("the event loop that kept the sessions has ended: repeat the call")
-            return answer.result()
+            return call.answer.result()
+
+    def _is_home(self) -> bool:
+        """Tell whether calls may begin: in a loop that ends they would never, and others wait for their turns."""
+        return not getattr(self.service, "is_ending", False)
 
     def _home_for(self, here: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
+        if getattr(self.service, "home_pid", None) not in (None, os.getpid()):
+            raise StoreUnavailableError(
+                "the sessions are kept by the process that this one was forked from: share them with "
+                "workroot.connect(), or keep this process's own with another manager"
+            )
         with self._lock:
             if self._home is None or not self._home.is_running():
                 started_in: asyncio.AbstractEventLoop | None = getattr(self.service, "home_loop", None)

@@ -127,7 +127,7 @@ class LedgerAllocations(SessionChanges):
     def stats_nowait(self, owner: Owner) -> dict[str, int]:
         """Return what `stats` does."""
         counts, sandbox = self._table.counts.of(owner.sandbox), owner.sandbox
-        over = len(self._table.over(now=self._now(), sandbox=sandbox))
+        over = self._table.over_count(sandbox, now=self._now())
         return {
             "active": self._table.active_count(sandbox) - over,
             "hits": counts.hits,

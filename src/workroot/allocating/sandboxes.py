@@ -64,11 +64,11 @@ def seconds_of(hours: float) -> float:
         TimeToLiveError: no session can live for so long.
     """
     if isinstance(hours, bool) or not isinstance(hours, int | float):
-        raise TimeToLiveError(hours)
+        raise TimeToLiveError(hours, "hours")
     try:
         return checked_seconds(hours * _HOUR)
     except OverflowError:  # an integer beyond all floats
-        raise TimeToLiveError(hours) from None
+        raise TimeToLiveError(hours, "hours") from None
 
 
 def _checked(place: str, sandbox: str) -> str:

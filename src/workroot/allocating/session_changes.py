@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from workroot.allocating.access import Access, checked_id
-from workroot.allocating.values import added, appended, checked_text, is_same, updated
+from workroot.allocating.values import added, appended, checked_name, checked_text, is_same, updated
 from workroot.core.allocation_table import AllocationEntry
 from workroot.core.allocations import AllocatedSession, checked_seconds
 from workroot.core.changes import AllocationSaved
@@ -58,7 +58,7 @@ class SessionChanges:
 
         def plan(session: AllocatedSession) -> tuple[str, int | float]:
             values = session.values()
-            total = added(values, name, by)
+            total = added(values, checked_name(name), by)
             return checked_text({**values, name: total}), total
 
         return (await self._change(owner, session_id, user_id, plan))[1]
@@ -70,7 +70,7 @@ class SessionChanges:
 
         def plan(session: AllocatedSession) -> tuple[str, int]:
             values = session.values()
-            items = appended(values, name, value, most=most)
+            items = appended(values, checked_name(name), value, most=most)
             return checked_text({**values, name: items}), len(items)
 
         return (await self._change(owner, session_id, user_id, plan))[1]
@@ -80,7 +80,7 @@ class SessionChanges:
 
         def plan(session: AllocatedSession) -> tuple[str, JsonValue]:
             values = session.values()
-            value = values.pop(name, None)
+            value = values.pop(checked_name(name), None)
             return checked_text(values), value
 
         return (await self._change(owner, session_id, user_id, plan))[1]
@@ -92,7 +92,7 @@ class SessionChanges:
 
         def plan(session: AllocatedSession) -> tuple[str, bool]:
             values = session.values()
-            if not is_same(values.get(name), expected):
+            if not is_same(values.get(checked_name(name)), expected):
                 return session.metadata, False
             return checked_text({**values, name: value}), True
 

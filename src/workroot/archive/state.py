@@ -19,7 +19,7 @@ from workroot.archive.records import (
     Record,
     SessionRecord,
 )
-from workroot.core.allocations import AllocatedSession, SessionStatus
+from workroot.core.allocations import LONGEST_SECONDS, AllocatedSession, SessionStatus
 from workroot.core.changes import AliasBound, ProjectSeen, StoredState
 from workroot.core.connections import EndedAlias, KeptConnection
 from workroot.core.projects import Directory, KnownId, KnownProject, ProjectId, ProjectKey
@@ -114,15 +114,16 @@ def _ended(record: EndedRecord) -> EndedSession:
 
 
 def _allocation(record: AllocationRecord) -> AllocatedSession:
+    status = SessionStatus(record.status)
     return AllocatedSession(
         session_id=SessionId(record.session_id),
         owner=_owner(record),
         user_id=record.user_id,
         created_at=record.created_at,
-        deadline=record.remaining_seconds,
+        deadline=min(record.remaining_seconds, LONGEST_SECONDS),
         last_accessed=record.last_accessed,
-        metadata=record.metadata,
-        status=SessionStatus(record.status),
+        metadata="{}" if status.is_final else record.metadata,
+        status=status,
         ended_at=record.ended_at,
         revision=record.revision,
     )

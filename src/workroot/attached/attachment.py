@@ -37,23 +37,29 @@ class Attachment:
     Args:
         store: where the sessions are: None for this process's memory, a path for a file that this process alone
             has open, or a service (`workroot.connect()`) that is used as it is.
-        sandbox: whose sessions never meet those of another one.
+        sandbox: whose sessions never meet those of another one; None for that of the service, if it has one.
         owner: on whose behalf calls come that name nobody; None for the user whom this process runs as.
         clock: the time.
         rate_limit: is asked before every call.
+
+    Raises:
+        TypeError: *store* or *rate_limit* is of another kind.
+        ValueError: *store* is the name of no file.
     """
 
     def __init__(
         self,
         store: str | os.PathLike[str] | SessionService | None = None,
         *,
-        sandbox: str = DEFAULT_SANDBOX,
+        sandbox: str | None = None,
         owner: Owner | None = None,
         clock: Clock | None = None,
         rate_limit: RateLimit | None = None,
     ) -> None:
-        self.owner = owner if owner is not None else Owner(os_owner().principal, sandbox)
+        self.owner = owner if owner is not None else _own(store, sandbox)
         self.clock: Clock = clock if clock is not None else SystemClock()
+        if rate_limit is not None and not callable(getattr(rate_limit, "check", None)):
+            raise TypeError(f"rate_limit must be a RateLimit, or None for no limit, not {rate_limit!r}")
         self.rate_limit = rate_limit
         self._keeper = Keeper(service_opener(store, self.clock))
 
@@ -101,3 +107,11 @@ class Attachment:
         """
         service = await self.ready()
         return await service.resolve(facts.owner, facts.signs())
+
+
+def _own(store: object, sandbox: str | None) -> Owner:
+    """Return the user whom this process runs as, in *sandbox* or, if none was given, in that of the service."""
+    if sandbox is None:
+        own = getattr(store, "owner", None)  # of clients of the daemon; no other service has a sandbox of its own
+        sandbox = own.sandbox if isinstance(own, Owner) else DEFAULT_SANDBOX
+    return Owner(os_owner().principal, sandbox)

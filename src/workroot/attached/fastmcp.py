@@ -38,14 +38,14 @@ from workroot.attached.current import (
     resolved_session_if_any,
 )
 from workroot.attached.fastmcp_middleware import AttachedMiddleware
-from workroot.attached.fastmcp_parameters import Filled
+from workroot.attached.fastmcp_parameters import Filled, check_parameters
 from workroot.attached.fastmcp_requests import served_call
 from workroot.attached.fastmcp_tools import AttachedTools
 from workroot.attached.peers import Peers
 from workroot.attached.session_tools import SessionTools
 from workroot.attached.tool_table import ToolNameError
 from workroot.core.projects import Project
-from workroot.core.sessions import DEFAULT_SANDBOX, SessionContext
+from workroot.core.sessions import SessionContext
 from workroot.mcp_face.tools import TOOLS
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def attach(
     server: FastMCP[Any],
     *,
     store: str | os.PathLike[str] | SessionService | None = None,
-    sandbox: str = DEFAULT_SANDBOX,
+    sandbox: str | None = None,
     rate_limit: RateLimit | None = None,
     clock: Clock | None = None,
 ) -> Attachment:
@@ -82,7 +82,7 @@ def attach(
         server: is changed.
         store: where sessions are kept: None for memory; a path for a file that this process alone has open, in a
             directory that exists; or sessions that somebody keeps (`workroot.connect()`), used as they are.
-        sandbox: the tenant; sessions of two sandboxes never meet.
+        sandbox: the tenant; sessions of two sandboxes never meet. None: that of `connect()`, if that is the store.
         rate_limit: is asked before every request; None for no limit.
         clock: the time, for tests.
 
@@ -91,7 +91,8 @@ def attach(
 
     Raises:
         ToolNameError: the server is attached already; nothing was changed.
-        TypeError: it is a server of another kind.
+        TypeError: it is a server of another kind, or *store* or *rate_limit* is.
+        ValueError: *store* is the name of no file.
     """
     if not isinstance(server, FastMCP):
         raise TypeError(
@@ -118,10 +119,19 @@ class _Life(Provider):
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Check that no tool of the author's has the name of one of ours, and close at the end."""
-        ours = {tool.name for tool in TOOLS}
-        if taken := sorted(ours & {tool.name for tool in await self._server.local_provider.list_tools()}):
+        """Check what the author wrote, and close at the end.
+
+        Raises:
+            ToolNameError: one has the name of one of ours.
+            UnfilledParameterError: of one, or of a prompt, clients could make up the project or session.
+        """
+        ours, theirs = {tool.name for tool in TOOLS}, await self._server.local_provider.list_tools()
+        if taken := sorted(ours & {tool.name for tool in theirs}):
             raise ToolNameError(taken)
+        provided = self._server.local_provider
+        for parts in (theirs, await provided.list_prompts(), await provided.list_resource_templates()):
+            for each in parts:
+                check_parameters(each)
         try:
             yield
         finally:

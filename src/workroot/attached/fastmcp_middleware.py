@@ -22,6 +22,7 @@ from workroot.attached.call_facts import facts_of
 from workroot.attached.calls import Call, current_call
 from workroot.attached.channels import collected_links
 from workroot.attached.current_request import current_request
+from workroot.attached.fastmcp_parameters import check_parameters
 from workroot.attached.fastmcp_requests import QuestionError, ServedCall, sdk_context, served_call, with_peer
 from workroot.attached.fastmcp_tools import SessionTool, as_tool_result, is_asking
 from workroot.attached.peers import user_of
@@ -68,7 +69,12 @@ class AttachedMiddleware(ToolInjectionMiddleware):
         if ctx is None or (outer is not None and outer.session is ctx.session):
             return await call_next(context)  # a tool's own call of another one: still the same request
         if self._attachment.rate_limit is not None:
-            self._attachment.rate_limit.check(self._peers.owner_of(ctx).principal)
+            try:
+                self._attachment.rate_limit.check(self._peers.owner_of(ctx).principal)
+            except WorkrootError as error:
+                if context.method == "tools/call":
+                    return as_tool_result(refusal(error))
+                raise MCPError(INTERNAL_ERROR, str(error), {"code": error.code}) from error
         token = current_request.set(ctx)
         try:
             async with request_scope(ctx, user_id=user_of(ctx)):
@@ -98,7 +104,11 @@ class AttachedMiddleware(ToolInjectionMiddleware):
         self, context: MiddlewareContext[Any], call_next: CallNext[Any, PromptResult]
     ) -> PromptResult:
         """Serve a prompt, inside of its caller's session."""
+        app = context.fastmcp_context.fastmcp if context.fastmcp_context is not None else None
+        prompt = await app.get_prompt(context.message.name) if app is not None else None
         try:
+            if prompt is not None:
+                check_parameters(prompt)
             async with self._served(context):
                 return await call_next(context)
         except QuestionError as error:
@@ -113,6 +123,7 @@ class AttachedMiddleware(ToolInjectionMiddleware):
         tool = await app.get_tool(name, version=_version_of(meta)) if app is not None else None
         try:
             if tool is not None and not isinstance(tool, SessionTool):
+                check_parameters(tool)
                 _check(tool, context.message.arguments or {})
             async with self._served(context, is_told=tool is not None and is_asking(tool)) as served:
                 try:

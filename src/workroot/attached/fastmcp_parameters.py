@@ -12,21 +12,38 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 from fastmcp.dependencies import Dependency
-from fastmcp.tools import FunctionTool
+from fastmcp.prompts import Prompt
+from fastmcp.resources import ResourceTemplate
+from fastmcp.tools import FunctionTool, Tool
 from fastmcp.tools.tool_transform import TransformedTool
 from pydantic_core import core_schema
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+from workroot.attached.annotations import mentions_ours
+from workroot.errors import WorkrootError
 
-    from fastmcp.tools import Tool
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
 
-__all__ = ["Filled", "asks_for_project", "filled_parameters"]
+__all__ = ["Filled", "UnfilledParameterError", "asks_for_project", "check_parameters", "filled_parameters"]
 
 _KEY = "x-workroot"
 _MOST_DEPENDENCIES = 64  # deeper ones are not looked at: a cycle is FastMCP's to complain of
+
+
+class UnfilledParameterError(WorkrootError):
+    """A client could pass any project or session that it makes up; what the author wrote is not called."""
+
+    code = "unfilled_parameter"
+
+    def __init__(self, name: str, parameters: Collection[str], *, is_tool: bool) -> None:
+        how = "alone or in a union with None" if is_tool else "and alone: in a union with None tools are filled only"
+        super().__init__(
+            f"{name} would let its clients make up {', '.join(parameters)}: its author has to annotate that as "
+            f"`CurrentProject` or `CurrentSession` of workroot.attached.fastmcp, {how}"
+        )
 
 
 class Filled:
@@ -69,6 +86,35 @@ def asks_for_project(tool: Tool) -> bool:
     return isinstance(tool, FunctionTool) and _depends_on_project(tool.fn)
 
 
+def check_parameters(component: Tool | Prompt | ResourceTemplate) -> None:
+    """Refuse what has a project or session that its clients could make up.
+
+    Those of `workroot` itself, which are for the official SDK's servers, mean nothing to FastMCP.
+
+    Raises:
+        UnfilledParameterError: names the parameters.
+    """
+    name = component.name
+    while isinstance(component, TransformedTool):
+        component = component.parent_tool
+    if not callable(function := getattr(component, "fn", None)) or not (mentioning := _mentioning(function)):
+        return
+    if isinstance(component, Prompt):
+        passed = {argument.name for argument in component.arguments or ()}
+    elif isinstance(component, ResourceTemplate):
+        passed = set(component.parameters.get("properties", {}))
+    else:
+        passed = component.parameters.get("properties", {}).keys() - filled_parameters(component.parameters)
+    if open_ones := sorted(mentioning & passed):
+        raise UnfilledParameterError(name, open_ones, is_tool=isinstance(component, Tool))
+
+
+@lru_cache(maxsize=1024)
+def _mentioning(function: Callable[..., object]) -> frozenset[str]:
+    """Return the parameters of a function that have a project or session in their annotation."""
+    return frozenset(name for name, hint in _hints(function).items() if mentions_ours(hint))
+
+
 @lru_cache(maxsize=1024)
 def _depends_on_project(function: Callable[..., object]) -> bool:
     """Tell whether a function or one of its dependencies, however deep, has a parameter that is filled."""
@@ -85,14 +131,22 @@ def _depends_on_project(function: Callable[..., object]) -> bool:
 
 def _annotations(function: Callable[..., object]) -> Iterator[object]:
     """Yield what is said of a function's parameters beside their types: metadata, and defaults."""
-    while isinstance(function, partial):
-        function = function.func
-    try:
-        hints = get_type_hints(function, include_extras=True)
-    except Exception:  # an author's annotation may be any expression; FastMCP finds no dependency then, either
-        hints = {}
-    for hint in hints.values():
+    for hint in _hints(function).values():
         if get_origin(hint) is Annotated:
             yield from get_args(hint)[1:]
+    function = _innermost(function)
     yield from getattr(function, "__defaults__", None) or ()
     yield from (getattr(function, "__kwdefaults__", None) or {}).values()
+
+
+def _hints(function: Callable[..., object]) -> dict[str, Any]:
+    try:
+        return get_type_hints(_innermost(function), include_extras=True)
+    except Exception:  # an author's annotation may be any expression; FastMCP finds no dependency then, either
+        return {}
+
+
+def _innermost(function: Callable[..., object]) -> Callable[..., object]:
+    while isinstance(function, partial):
+        function = function.func
+    return function

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from workroot.errors import NotStartedError, WorkrootError
@@ -49,6 +51,7 @@ class Keeper:
     def __init__(self, open_service: Callable[[], AbstractAsyncContextManager[SessionService]]) -> None:
         self._open_service = open_service
         self._held: _Held | None = None
+        self._forgetting: weakref.finalize[[], Keeper] | None = None
         self.on_closing: list[Callable[[], None]] = []
 
     @property
@@ -74,6 +77,11 @@ class Keeper:
             raise OtherLoopError
         if held is None or held.is_over:
             held = self._held = _Held(loop, self._open_service, self.on_closing)
+            if self._forgetting is not None:
+                self._forgetting.detach()
+            # A server that is forgotten while its event loop goes on, as in tests, is over too.
+            self._forgetting = weakref.finalize(self, held.forget)
+            self._forgetting.atexit = False
         return held.service if held.service is not None else await asyncio.shield(held.opened)
 
     async def aclose(self) -> None:
@@ -81,6 +89,9 @@ class Keeper:
         held = self._held
         if held is not None and held.loop is asyncio.get_running_loop():
             await held.end()
+
+
+_running: set[asyncio.Task[None]] = set()
 
 
 class _Held:
@@ -99,11 +110,20 @@ class _Held:
         self._ending = asyncio.Event()
         # In a context of its own: the sweeper must not go on under the user of the request that came first.
         self._task = loop.create_task(self._hold(open_service), name="workroot", context=contextvars.Context())
+        # An event loop does not hold on to its tasks; one that the collector ends runs its clean-up in whatever task is
+        # current, and breaks that one's.
+        _running.add(self._task)
+        self._task.add_done_callback(_running.discard)
 
     @property
     def is_over(self) -> bool:
         """Whether it has ended, or its event loop has."""
         return self._task.done() or self.loop.is_closed()
+
+    def forget(self) -> None:
+        """Let it close by itself; called by the collector, so in whatever thread and at whatever step."""
+        with suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(self._ending.set)
 
     async def end(self) -> None:
         """Close, and wait for that."""

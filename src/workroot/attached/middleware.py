@@ -61,8 +61,10 @@ class AttachedMiddleware:
         """Serve one message."""
         token = current_request.set(ctx)
         try:
-            if ctx.request_id is not None and self._attachment.rate_limit is not None:
-                self._attachment.rate_limit.check(self._peers.owner_of(ctx).principal)
+            if (error := self._over_rate(ctx)) is not None:
+                if ctx.method != _CALL:
+                    raise MCPError(INTERNAL_ERROR, str(error), {"code": error.code}) from error
+                return await self._answered(ctx, call_next, Call(tool="", answer=partial(_refused, error)))
             if ctx.request_id is not None and ctx.method in _AUTHORS:
                 return await self._authors(ctx, call_next)
             async with request_scope(ctx, user_id=user_of(ctx)):
@@ -71,6 +73,19 @@ class AttachedMiddleware:
                 return await self._roots_noted(ctx, call_next)
         finally:
             current_request.reset(token)
+
+    def _over_rate(self, ctx: ServerRequestContext[Any, Any]) -> WorkrootError | None:
+        """Return why a request is refused, if the author's own kind of rate limit says so in an error of ours.
+
+        Raises:
+            MCPError: it is refused, and this is what its client is to hear.
+        """
+        if ctx.request_id is not None and self._attachment.rate_limit is not None:
+            try:
+                self._attachment.rate_limit.check(self._peers.owner_of(ctx).principal)
+            except WorkrootError as error:
+                return error
+        return None
 
     async def _roots_noted(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Pass on a message that says that the client's roots changed, or anything else."""

@@ -31,10 +31,15 @@ class NoReplay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and scope["path"] == self._path and wants_replay(scope) and _is_handshake(scope):
+        if scope["type"] == "http" and self._is_for_mcp(scope) and wants_replay(scope) and _is_handshake(scope):
             await NO_REPLAY.answer(send)
         else:
             await self._app(scope, receive, send)
+
+    def _is_for_mcp(self, scope: Scope) -> bool:
+        """Tell whether a request is for MCP, wherever its server is mounted."""
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        return path == self._path
 
 
 def _is_handshake(scope: Scope) -> bool:

@@ -20,6 +20,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import principal_components
 from starlette.requests import Request
 
+from workroot.attached.client_processes import ClientProcesses
 from workroot.core.sessions import Alias, Owner
 from workroot.core.signs import ConnectorFacts, connector_hints
 from workroot.errors import SignsDisagreeError
@@ -29,7 +30,6 @@ from workroot.rendezvous import ENVIRONMENT_SIGNS
 from workroot.session_context import SessionContextManager
 from workroot.transports.http_guard import OWNER_KEY
 from workroot.transports.http_signs import PEER_PROCESS_KEY, header_of, hints_of
-from workroot.transports.peer_process import PeerProcesses, TcpEnds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
     from workroot.core.signs import Hint
     from workroot.session_service import SessionService
+    from workroot.transports.peer_process import PeerProcesses
 
 __all__ = ["Peers", "own_hints", "principal_of", "user_of"]
 
-_LOOPBACK = "127.0.0.1"
 _SESSION, _DIRECTORY = b"workroot-session", b"workroot-directory"
 
 
@@ -66,7 +66,7 @@ class Peers:
 
     def __init__(self, owner: Owner, processes: PeerProcesses | None = None) -> None:
         self._owner = owner
-        self._processes = processes if processes is not None else PeerProcesses()
+        self._processes = ClientProcesses(processes)
         self._own_hints = own_hints()  # now, when the client has just started this process
         self._connections: dict[int, _Connection] = {}
         self._live: set[tuple[Owner, Alias]] = set()
@@ -154,13 +154,11 @@ class Peers:
 
     def _judged(self, scope: Scope, owner: Owner) -> Scope:
         """Return *scope* with what the daemon's own guard would have put there."""
-        client, server = scope.get("client"), scope.get("server")
         state: dict[str, object] = {}
         # To look for the process takes 3 ms, and it decides only where the request itself names no directory.
         is_named = bool(_values(scope, _DIRECTORY)) or b"directory=" in scope["query_string"]
-        if not is_named and client is not None and server is not None and client[0] == server[0] == _LOOPBACK:
-            # Looked for anew each time: who holds a port now need not be who held it before.
-            state[PEER_PROCESS_KEY] = self._processes.at(TcpEnds(tuple(client), tuple(server)))
+        if not is_named:
+            state[PEER_PROCESS_KEY] = self._processes.of(scope)
         return {**scope, OWNER_KEY: owner, "state": state}
 
 

@@ -41,13 +41,21 @@ def service_opener(
         store: None for memory, which outlasts an event loop but not the process; a path for a file of this process;
             or sessions that somebody keeps already.
         clock: the time, where this process keeps them.
+
+    Raises:
+        TypeError: *store* is something else.
+        ValueError: it is SQLite's name for memory, which would be a file here.
     """
     if store is None:
         memory = MemoryStore()
         return lambda: _kept_in_memory(memory, clock)
     if isinstance(store, str | os.PathLike):
+        if os.fspath(store) in ("", ":memory:"):
+            raise ValueError(f"store={store!r} names no file; leave it out to keep the sessions in memory")
         path = os.path.abspath(store)  # now: a server may change its directory
         return lambda: _kept_in_file(path, clock)
+    if isinstance(store, type) or not callable(getattr(store, "resolve", None)):
+        raise TypeError(f"store must be a path, what workroot.connect() returns, or None for memory, not {store!r}")
     return lambda: _kept_elsewhere(store)
 
 

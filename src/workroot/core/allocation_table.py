@@ -7,12 +7,12 @@ takes it only after the store has kept it. What ended stays known until it is fo
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right, insort
 from dataclasses import replace
 from itertools import islice
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from workroot.core.allocation_deadlines import Deadlines
 from workroot.core.allocation_use import AllocationUse
 from workroot.core.allocations import AllocatedSession, SessionStatus
 from workroot.core.changes import AllocationSaved, AllocationsForgotten, AllocationTouched, Change
@@ -48,7 +48,7 @@ class AllocationTable:
 
     def __init__(self) -> None:
         self._active: dict[str, dict[SessionId, AllocationEntry]] = {}  # by sandbox
-        self._due: list[tuple[float, str, SessionId]] = []  # the active ones by deadline: sorted
+        self._deadlines = Deadlines()
         self._ended: dict[SessionKey, AllocatedSession] = {}  # in the order of their ends
         self.counts = AllocationUse(self._active)
         self.letters = 0
@@ -56,7 +56,7 @@ class AllocationTable:
 
     def __len__(self) -> int:
         """How many are active, in all sandboxes; those whose time ran out count until they are ended."""
-        return len(self._due)
+        return len(self._deadlines)
 
     def load(self, allocations: Iterable[AllocatedSession], *, ahead: float = 0.0) -> None:
         """Take over what a store kept; what is known here already stays.
@@ -64,16 +64,16 @@ class AllocationTable:
         Args:
             ahead: of the clock that the store's times are on, in seconds, is this one.
         """
+        active: list[AllocatedSession] = []
         for each in allocations:
             if self.get(each.key) is not None:
                 continue
             if each.status is SessionStatus.ACTIVE:
-                session = replace(each, deadline=each.deadline + ahead) if ahead else each
-                self._add(session)
-                self._due.append(_due(session))
+                active.append(replace(each, deadline=each.deadline + ahead) if ahead else each)
+                self._add(active[-1])
             else:
                 self._ended[each.key] = replace(each, seen=each.seen + ahead) if ahead else each
-        self._due.sort()
+        self._deadlines.load(active)
         self._ended = {each.key: each for each in sorted(self._ended.values(), key=attrgetter("seen"))}
 
     # Reading
@@ -92,6 +92,11 @@ class AllocationTable:
         """Tell whether a session is active at this time (idle clock)."""
         entry = self.entry(*key)
         return entry is not None and now < entry.session.deadline
+
+    def is_over(self, key: SessionKey, *, now: float) -> bool:
+        """Tell whether a session was allocated under this key and has ended by this time (idle clock)."""
+        found = self.get(key)
+        return found is not None and (found.status is not SessionStatus.ACTIVE or found.deadline <= now)
 
     def check_open(self, owner: Owner, session_id: SessionId, *, now: float) -> None:
         """Check that *owner* may work under an id: it was never allocated, or is *owner*'s and active.
@@ -121,15 +126,15 @@ class AllocationTable:
         """Return everybody's sessions, ended ones included."""
         return (*(entry.session for there in self._active.values() for entry in there.values()), *self._ended.values())
 
-    def over(self, *, now: float, sandbox: str | None = None) -> list[SessionKey]:
-        """Return which active sessions have no time left (idle clock), first deadline first.
+    def over(self, *, now: float, sandbox: str | None = None, most: int) -> Iterator[list[SessionKey]]:
+        """Yield which active sessions have no time left (idle clock), first deadline first; see `Deadlines.over`."""
+        return self._deadlines.over(now, sandbox, most)
 
-        Args:
-            now: on the idle clock.
-            sandbox: of this one alone; None for all.
-        """
-        due = islice(self._due, bisect_right(self._due, now, key=itemgetter(0)))
-        return [SessionKey(there, session_id) for _, there, session_id in due if sandbox in (None, there)]
+    def over_count(self, sandbox: str, *, now: float) -> int:
+        """Return how many active sessions of a sandbox have no time left (idle clock)."""
+        if sandbox not in self._active:
+            return 0
+        return self._deadlines.over_count(now, sandbox if len(self._active) > 1 else None)
 
     # Use and change
 
@@ -152,29 +157,34 @@ class AllocationTable:
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Take changes that the store has kept."""
+        gone: list[AllocatedSession] = []
         for change in changes:
             if type(change) is AllocationSaved:
-                self.put(change.allocation)
+                if change.allocation.status is SessionStatus.ACTIVE:
+                    self.put(change.allocation)
+                elif (before := self._end(change.allocation)) is not None:
+                    gone.append(before)
             elif type(change) is AllocationsForgotten:
                 for key in [each.key for each in self._before(change.before)]:
                     del self._ended[key]
+        if gone:
+            self._deadlines.drop(gone)
 
     def put(self, session: AllocatedSession) -> None:
-        """Take a session, or an end, that the store has kept."""
-        sandbox, session_id = session.owner.sandbox, session.session_id
-        entry = self.entry(sandbox, session_id)
-        if session.status is not SessionStatus.ACTIVE:
-            self._end(entry, session)
-        elif entry is None:
+        """Take an active session that the store has kept."""
+        entry = self.entry(session.owner.sandbox, session.session_id)
+        if entry is None:
             self._add(session)
-            self._insert_due(session)
+            self._deadlines.add(session)
         else:
             before = entry.session
             self.letters += len(session.metadata) - len(before.metadata)
-            entry.session = replace(session, last_accessed=max(session.last_accessed, before.last_accessed))
+            if session.last_accessed < before.last_accessed:  # it was used while the store kept this
+                session = replace(session, last_accessed=before.last_accessed)
+            entry.session = session
             if before.deadline != session.deadline:
-                self._drop_due(before)
-                self._insert_due(session)
+                self._deadlines.drop([before])
+                self._deadlines.add(session)
 
     def forgettable(self, *, before: float = math.inf, most: int) -> float | None:
         """Return before which time (idle clock) to forget ends, so that about *most* go; None if there are none.
@@ -200,13 +210,13 @@ class AllocationTable:
         entry = AllocationEntry(session, self.counts.of(sandbox))
         self._active.setdefault(sandbox, {})[session.session_id] = entry
 
-    def _end(self, entry: AllocationEntry | None, session: AllocatedSession) -> None:
+    def _end(self, session: AllocatedSession) -> AllocatedSession | None:
+        """Take an end; return the session as it was, whose deadline is still to be dropped, or None: it is over."""
         self._ended.setdefault(session.key, session)
-        if entry is None:
-            return
         sandbox, session_id = session.key
+        if (entry := self.entry(sandbox, session_id)) is None:
+            return None
         self.letters -= len(entry.session.metadata)
-        self._drop_due(entry.session)
         there = self._active[sandbox]
         del there[session_id]
         if not there:
@@ -217,16 +227,7 @@ class AllocationTable:
             entry.counts.expired += 1
         else:
             entry.counts.ended += 1
-
-    def _insert_due(self, session: AllocatedSession) -> None:
-        due = _due(session)
-        if not self._due or self._due[-1] < due:  # as most come: that spares the search
-            self._due.append(due)
-        else:
-            insort(self._due, due)
-
-    def _drop_due(self, session: AllocatedSession) -> None:
-        del self._due[bisect_left(self._due, _due(session))]
+        return entry.session
 
 
 def ended_as(session: AllocatedSession, status: SessionStatus, *, ended_at: float, seen: float) -> AllocatedSession:
@@ -239,7 +240,3 @@ def ended_as(session: AllocatedSession, status: SessionStatus, *, ended_at: floa
         seen: when its end is noted, on the idle clock.
     """
     return replace(session, status=status, metadata="{}", ended_at=ended_at, seen=seen, revision=session.revision + 1)
-
-
-def _due(session: AllocatedSession) -> tuple[float, str, SessionId]:
-    return (session.deadline, session.owner.sandbox, session.session_id)

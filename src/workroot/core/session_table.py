@@ -161,6 +161,11 @@ class SessionTable:
         recent = self.recent.get(session.session_id)
         return recent is not None and recent.owner == session.owner
 
+    def leave_window(self, session: SessionContext) -> None:
+        """Let the next use of a session be looked at and noted anew."""
+        if self.is_recent(session):
+            del self.recent[session.session_id]
+
     def end_window(self) -> None:
         """Let every use be noted anew."""
         self.recent.clear()

@@ -11,16 +11,8 @@ from workroot.daemon_client.operations import Operations
 from workroot.rendezvous import socket_path, state_directory
 from workroot.session_reader import LOCAL_OWNER
 from workroot.wire_values.codec import BOOLEAN, INTEGER, TEXT, optional, tuple_of
-from workroot.wire_values.records import (
-    DIRECTORY,
-    ENDED,
-    ENTERED,
-    KNOWN_PROJECT,
-    PLACE,
-    RESOLUTION,
-    SESSION,
-    SIGNS,
-)
+from workroot.wire_values.places import DIRECTORY, KNOWN_PROJECT, PLACE
+from workroot.wire_values.records import ENDED, ENTERED, RESOLUTION, SESSION, SIGNS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,6 +28,7 @@ __all__ = ["DaemonClient", "connect"]
 
 _MAYBE_TEXT = optional(TEXT)
 _PROJECTS = tuple_of(KNOWN_PROJECT)
+_LONGEST_ANSWER_SECONDS = 86_400
 _PAGE = 500  # projects in one answer: some milliseconds of the daemon's time
 _MOST_PROJECTS = 100_000  # the most that a daemon can be set to know
 
@@ -46,7 +39,10 @@ def connect(*, home: str | None = None, sandbox: str = DEFAULT_SANDBOX, answer_s
     Args:
         home: the daemon's state directory; None for `WORKROOT_HOME`, or the usual place.
         sandbox: of calls that name no owner; sessions of two sandboxes never meet.
-        answer_seconds: how long each call may take.
+        answer_seconds: how long each call may take, connecting included: at most a day.
+
+    Raises:
+        ValueError: no call could be answered in so long.
     """
     state = state_directory() if home is None else state_directory({"WORKROOT_HOME": home})
     return DaemonClient(socket_path(state), sandbox=sandbox, answer_seconds=answer_seconds)
@@ -62,10 +58,12 @@ class DaemonClient:
     Args:
         path: of the daemon's socket.
         sandbox: of calls that name no owner.
-        answer_seconds: how long each call may take.
+        answer_seconds: how long each call may take, connecting included: at most a day.
     """
 
     def __init__(self, path: str, *, sandbox: str = DEFAULT_SANDBOX, answer_seconds: float = 10.0) -> None:
+        if not 0 < answer_seconds <= _LONGEST_ANSWER_SECONDS:
+            raise ValueError(f"answer_seconds is above 0 and at most {_LONGEST_ANSWER_SECONDS}, not {answer_seconds}")
         self._links = Links(path, answer_seconds)
         self._operations = Operations(self._links, sandbox)
         self._allocations = DaemonAllocations(self._operations)

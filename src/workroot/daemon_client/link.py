@@ -1,18 +1,20 @@
 """One connection to the daemon that carries many calls at once.
 
 Each line out has an id, and its answer comes back under it whenever it is ready. What is in flight when the connection
-ends fails, and is never sent again: nobody knows whether it was done.
+ends fails, and is never sent again: nobody knows whether it was done. A daemon that ends in order says so when it has
+answered all that it had begun; what it did not answer can go to the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import weakref
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
+from anyio.lowlevel import checkpoint
 
+from workroot.daemon_client.line_socket import LineSocket
 from workroot.errors import ControlError, DaemonUnavailableError
 from workroot.rendezvous import parse_hello
 from workroot.wire_values.errors import error_of
@@ -25,16 +27,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "LinkClosedError"]
 
-_READ_BYTES = 256 * 1024
 _LONGEST_ANSWER = 16 * 1024 * 1024
 _AT_ONCE = 64  # the daemon answers as many beside each other; further ones wait here, where they can still be let go
 _LONGEST_REQUEST = 512 * 1024  # what the daemon takes of one that is answered beside others
-
-_Answer: TypeAlias = "Mapping[str, Any] | WorkrootError"
+_MOST_UNSENT = _AT_ONCE * _LONGEST_REQUEST  # of calls that were given up, too: a daemon may be suspended for long
 
 
 class LinkClosedError(Exception):
-    """The connection had ended before a call was sent; it can be sent over another one."""
+    """The connection ended before the daemon began with a call; that can be sent over another one."""
+
+
+_Answer: TypeAlias = "Mapping[str, Any] | WorkrootError | LinkClosedError"
 
 
 class Link:
@@ -43,22 +46,21 @@ class Link:
     Args:
         connection: to the daemon, non-blocking; closed with the link.
         path: of the socket, for errors.
+        answer_seconds: how long each caller waits in all, for errors.
 
     Attributes:
         version: the daemon's, once it said hello.
     """
 
-    def __init__(self, connection: socket.socket, path: str) -> None:
+    def __init__(self, connection: socket.socket, path: str, answer_seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self._connection, self._path = connection, path
-        self._closing = weakref.finalize(self, connection.close)  # whatever became of the loop
+        self._path, self._answer_seconds = path, answer_seconds
+        self._lines = LineSocket(connection, take=self._take, lost=self._end_gone, longest=_LONGEST_ANSWER)
         self._room = anyio.Semaphore(_AT_ONCE, fast_acquire=True)
         self._waiting: dict[int, asyncio.Future[_Answer]] = {}
         self._last_id = 0
         self._greeting: asyncio.Future[_Answer] | None = None
-        self._unread, self._unsent = bytearray(), bytearray()
         self.version = "unknown"
-        self._loop.add_reader(connection, self._receive)
 
     async def greet(self, line: bytes, *, until: float) -> None:
         """Say hello, and wait for the daemon's.
@@ -72,7 +74,7 @@ class Link:
             DaemonUnavailableError: it refused, went away, or did not answer in time.
         """
         self._greeting = self._loop.create_future()
-        self._send(line)
+        self._lines.send(line)
         hello = await self._answer_of(self._greeting, until, "the daemon did not answer")
         if isinstance(problem := hello.get("error"), str):
             raise DaemonUnavailableError(self._path, f"the daemon let this program not in ({problem[:200]})")
@@ -90,27 +92,37 @@ class Link:
         Raises:
             ControlError: it cannot be asked, or the answer is not one.
             DaemonUnavailableError: the daemon went away, or did not answer in time; whether it was done is not known.
-            LinkClosedError: it had gone away before; nothing was sent.
+            LinkClosedError: it had gone away before, or has not begun with it.
             WorkrootError: the daemon refused.
         """
         await self._take_room(what, until)
         try:
             if not self._waiting:
-                self._receive()  # it may have gone away while this loop did not look
-            if not self._closing.alive:
+                self._lines.receive()  # it may have gone away while this loop did not look
+            if not self._lines.is_open:
                 raise LinkClosedError
-            self._last_id = number = self._last_id + 1
-            line = _line_of(number, command, arguments, what)
-            self._waiting[number] = answer = self._loop.create_future()
-            self._send(line)
-            try:
-                result = await self._answer_of(answer, until, f"the daemon did not answer {what}")
-            finally:
-                if self._waiting.pop(number, None) is not None:  # no answer came
-                    self._withdraw(number)
+            result = await self._exchange(command, arguments, what=what, until=until)
         finally:
             self._room.release()
         return self._result_of(result, what)
+
+    async def _exchange(
+        self, command: str, arguments: Mapping[str, object], *, what: str, until: float
+    ) -> Mapping[str, Any]:
+        if self._lines.unsent > _MOST_UNSENT:
+            await checkpoint()  # a caller who tries again and again lets the daemon have its turn
+            problem = f"{what} was not sent: the daemon does not read what it was asked before"
+            raise DaemonUnavailableError(self._path, problem)
+        self._last_id = number = self._last_id + 1
+        line = _line_of(number, command, arguments, what)
+        self._waiting[number] = answer = self._loop.create_future()
+        try:
+            if not self._lines.send(line):
+                raise LinkClosedError
+            return await self._answer_of(answer, until, f"the daemon did not answer {what}")
+        finally:
+            if self._waiting.pop(number, None) is not None:  # no answer came
+                self._withdraw(number)
 
     async def _take_room(self, what: str, until: float) -> None:
         try:
@@ -129,41 +141,16 @@ class Link:
     @property
     def is_open(self) -> bool:
         """Whether it may still be used."""
-        return self._closing.alive
-
-    # Out
+        return self._lines.is_open
 
     def _withdraw(self, number: int) -> None:
         """Tell the daemon that nobody waits for a call any more."""
-        if self._closing.alive:
-            self._send(json.dumps({"cancel": number}).encode() + b"\n")
-
-    def _send(self, line: bytes) -> None:
-        if self._unsent:
-            self._unsent += line
-            return
-        self._unsent += line
-        self._flush()
-        if self._unsent and self._closing.alive:
-            self._loop.add_writer(self._connection, self._flush)
-
-    def _flush(self) -> None:
-        try:
-            sent = self._connection.send(self._unsent)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._end_gone(error)
-            return
-        del self._unsent[:sent]
-        if not self._unsent:
-            self._loop.remove_writer(self._connection)
+        self._lines.send(json.dumps({"cancel": number}).encode() + b"\n")
 
     # In
 
     async def _answer_of(self, answer: asyncio.Future[_Answer], until: float, problem: str) -> Mapping[str, Any]:
-        seconds = max(0.0, until - self._loop.time())
-        timer = self._loop.call_at(until, self._expire, answer, f"{problem} within {seconds:g} s")
+        timer = self._loop.call_at(until, self._expire, answer, f"{problem} within {self._answer_seconds:g} s")
         try:
             found = await answer
         finally:
@@ -175,29 +162,6 @@ class Link:
     def _expire(self, answer: asyncio.Future[_Answer], problem: str) -> None:
         if not answer.done():
             answer.set_result(DaemonUnavailableError(self._path, problem))
-
-    def _receive(self) -> None:
-        """Take what has come, without waiting."""
-        try:
-            piece = self._connection.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._end_gone(error)
-            return
-        if not piece:
-            self._end_gone()
-            return
-        head, newline, tail = piece.rpartition(b"\n")
-        if not newline:
-            self._unread += piece
-            if len(self._unread) > _LONGEST_ANSWER:
-                self._end(lambda: ControlError(f"the daemon at {self._path} answered without an end"))
-            return
-        lines, self._unread = bytes(self._unread + head).split(b"\n"), bytearray(tail)
-        for line in lines:
-            if self._closing.alive:
-                self._take(line)
 
     def _take(self, line: bytes) -> None:
         answer: object
@@ -213,6 +177,8 @@ class Link:
         elif isinstance(number := answer.get("id"), int):
             if (asked := self._waiting.pop(number, None)) is not None:  # else nobody waits for it any more
                 _tell(asked, answer)
+        elif answer.get("ending") is True:
+            self._end(LinkClosedError)
         elif isinstance(error := answer.get("error"), dict):  # of a daemon that knows no ids, or a line that it refused
             for asked in self._waiting.values():
                 _tell(asked, {"error": error})
@@ -234,7 +200,10 @@ class Link:
 
     # The end
 
-    def _end_gone(self, error: OSError | None = None) -> None:
+    def _end_gone(self, error: OSError | ValueError | None) -> None:
+        if isinstance(error, ValueError):
+            self._end(lambda: ControlError(f"the daemon at {self._path} answered without an end"))
+            return
         why = f" ({error.strerror or error})" if error is not None else ""
         problem = f"the daemon went away{why}; whether it did what was under way is not known. None answers"
         self._end(lambda: DaemonUnavailableError(self._path, problem))
@@ -243,13 +212,8 @@ class Link:
         problem = f"what answers at {self._path} is no workroot daemon: look what listens there, end it and try again"
         self._end(lambda: ControlError(problem))
 
-    def _end(self, error: Callable[[], WorkrootError]) -> None:
-        if not self._closing.alive:
-            return
-        if not self._loop.is_closed():
-            self._loop.remove_reader(self._connection)
-            self._loop.remove_writer(self._connection)
-        self._closing()
+    def _end(self, error: Callable[[], WorkrootError | LinkClosedError]) -> None:
+        self._lines.close()
         failed = [*self._waiting.values(), *([self._greeting] if self._greeting is not None else [])]
         self._waiting.clear()
         self._greeting = None

@@ -13,22 +13,9 @@ if TYPE_CHECKING:
     from workroot.daemon_client.links import Links
     from workroot.wire_values.codec import Codec
 
-__all__ = ["ForeignOwnerError", "Operations"]
+__all__ = ["Operations"]
 
 T = TypeVar("T")
-
-
-class ForeignOwnerError(ControlError):
-    """A call comes on behalf of another principal than the user whose daemon it is; nothing was asked."""
-
-    code = "foreign_owner"
-
-    def __init__(self, principal: str) -> None:
-        self.principal = principal
-        super().__init__(
-            f"the daemon keeps the sessions of the user who runs it, not of {principal[:80]!r}: tell the users of this "
-            f"program apart by `user_id`, give each a sandbox, or let this process keep its sessions itself"
-        )
 
 
 class Operations:
@@ -54,17 +41,17 @@ class Operations:
         Args:
             operation: the daemon's name for it.
             codec: how its result crosses.
-            owner: on whose behalf; of it only the sandbox is told, since who the user is the socket says.
+            owner: on whose behalf: the user, whom the socket tells; any other principal is one of this user's
+                programs' own, whom the daemon keeps apart from the user and from each other.
             arguments: JSON; those that are None are left out, as is meant by leaving them out.
 
         Raises:
             ControlError: the daemon does not know this, or its answer cannot be understood.
             DaemonUnavailableError: none answers; whether it was done is known only if none runs.
-            ForeignOwnerError: *owner* is not the user whose daemon it is.
             WorkrootError: it was refused.
         """
         said = {name: value for name, value in arguments.items() if value is not None}
-        request = {"operation": operation, "sandbox": self._sandbox_of(owner), "arguments": said}
+        request = {"operation": operation, **self._behalf(owner), "arguments": said}
         result = await self._links.ask("session_service", request, what=operation)
         self.is_reach_bounded = result.get("is_reach_bounded") is not False
         try:
@@ -72,9 +59,10 @@ class Operations:
         except (TypeError, ValueError) as error:
             raise ControlError(f"the daemon's answer to {operation} cannot be understood: {error}") from None
 
-    def _sandbox_of(self, owner: Owner | None) -> str:
+    def _behalf(self, owner: Owner | None) -> dict[str, str]:
         if owner is None or owner == LOCAL_OWNER:
-            return self.owner.sandbox
-        if owner.principal not in (LOCAL_OWNER.principal, self.owner.principal):
-            raise ForeignOwnerError(owner.principal)
-        return owner.sandbox
+            return {"sandbox": self.owner.sandbox}
+        if owner.principal in (LOCAL_OWNER.principal, self.owner.principal):
+            return {"sandbox": owner.sandbox}
+        own = owner.principal.removeprefix(f"{self.owner.principal}/")  # what the daemon puts before it
+        return {"sandbox": owner.sandbox, "principal": own}

@@ -155,15 +155,17 @@ _HOMES = {
 """Where what is loaded on first use is defined."""
 
 
-def __getattr__(name: str) -> object:
-    """Load an error that only the library raises from its module (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'workroot.errors' has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # a type checker has the imports above, and shall know a misspelt name for one
 
-    value: object = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value  # the next use finds it without asking
-    return value
+    def __getattr__(name: str) -> object:
+        """Load an error that only the library raises from its module (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'workroot.errors' has no attribute {name!r}")
+        from importlib import import_module
+
+        value: object = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value  # the next use finds it without asking
+        return value
 
 
 def __dir__() -> list[str]:

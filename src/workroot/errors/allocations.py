@@ -7,6 +7,8 @@ from workroot.errors.tree import WorkrootError
 
 __all__ = ["MetadataError", "SessionEndedError", "SessionTakenError", "TimeToLiveError", "TooManySessionsError"]
 
+_LONGEST = 100  # letters of what was given, in a message
+
 
 class SessionTakenError(SessionError):
     """The id that was chosen for a new session belongs to somebody else; nothing changed."""
@@ -32,8 +34,8 @@ class TimeToLiveError(WorkrootError, ValueError):
 
     code = "invalid_time_to_live"
 
-    def __init__(self, seconds: object) -> None:
-        super().__init__(f"a time to live must be above 0 and at most ten years, not {seconds!r} seconds")
+    def __init__(self, time: object, unit: str = "seconds") -> None:
+        super().__init__(f"a time to live must be above 0 and at most ten years, not {_shown(time)} {unit}")
 
 
 class MetadataError(WorkrootError, ValueError):
@@ -50,3 +52,12 @@ class TooManySessionsError(WorkrootError):
     def __init__(self, most: int) -> None:
         self.most = most
         super().__init__(f"{most} sessions are allocated, which is the most there may be: delete some, or let them end")
+
+
+def _shown(value: object) -> str:
+    """Return what somebody gave, in a line."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python tells
+        return "a number of thousands of digits in"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -17,3 +17,13 @@ class WorkrootError(Exception):
     """
 
     code: ClassVar[str] = "workroot_error"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Be copied and pickled as it is: by default it would be made anew from its message, in place of its facts."""
+        return _as_it_was, (type(self), self.args), self.__dict__
+
+
+def _as_it_was(kind: type[WorkrootError], args: tuple[object, ...]) -> WorkrootError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error

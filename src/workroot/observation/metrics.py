@@ -14,6 +14,7 @@ from workroot.core.sessions import Ending
 from workroot.events import SessionEnded, SessionMoved
 
 if TYPE_CHECKING:
+    from workroot.core.sessions import Owner
     from workroot.events import Event
     from workroot.mcp_face.meter import Meter
     from workroot.observation.status import DaemonStatus
@@ -38,22 +39,27 @@ class SessionTally:
     """
 
     def __init__(self, sessions: SessionContextManager) -> None:
-        self.active = Counter(session.owner.principal for session in sessions.sessions_of_now())
+        self.active = Counter(_user_of(session.owner) for session in sessions.sessions_of_now())
         self.created: Counter[str] = Counter(dict.fromkeys(self.active, 0))
         self.closed, self.expired = self.created.copy(), self.created.copy()
         sessions.events.subscribe(self._take)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, SessionMoved) and event.before is None:
-            user = event.session.owner.principal
+            user = _user_of(event.session.owner)
             self.active[user] += 1
             self.created[user] += 1
             self.closed[user] += 0  # a rate begins at nought, not at one
             self.expired[user] += 0
         elif isinstance(event, SessionEnded):
-            user = event.ended.owner.principal
+            user = _user_of(event.ended.owner)
             self.active[user] -= 1
             (self.expired if event.ended.ending is Ending.EXPIRED else self.closed)[user] += 1
+
+
+def _user_of(owner: Owner) -> str:
+    """Return whose an owner is: those whom a user's programs serve are that user's, and there may be many."""
+    return owner.principal.partition("/")[0]
 
 
 class Metrics:

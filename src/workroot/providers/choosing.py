@@ -118,8 +118,8 @@ def _installed(name: str) -> object | None:
     for value, entry_point in found.items():
         try:
             return cast("object", entry_point.load())
-        except (ImportError, AttributeError) as error:
-            raise ProviderNotFoundError(f"provider {name!r} ({value}) cannot be imported: {error}") from error
+        except Exception as error:
+            raise _not_imported(f"{name!r} ({value})", error) from error
     return None
 
 
@@ -131,10 +131,18 @@ def _module(given: str, name: str) -> object:
         )
     try:
         return import_module(given)
-    except (ImportError, TypeError, ValueError) as error:  # the last two: a path that begins or ends with a dot
-        raise ProviderNotFoundError(
-            f"there is no provider {given!r} ({error}): set {_PROVIDER[0]} to {_known()}"
-        ) from error
+    except Exception as error:
+        is_malformed = given.startswith(".") or given.endswith(".")
+        if is_malformed or (isinstance(error, ModuleNotFoundError) and f"{given}.".startswith(f"{error.name}.")):
+            raise ProviderNotFoundError(
+                f"there is no provider {given!r} ({error}): set {_PROVIDER[0]} to {_known()}"
+            ) from error
+        raise _not_imported(repr(given), error) from error
+
+
+def _not_imported(provider: str, error: Exception) -> ProviderNotFoundError:
+    """Return what says that *provider* is there and its own code, or what that imports, failed."""
+    return ProviderNotFoundError(f"provider {provider} cannot be imported: {type(error).__name__}: {error}")
 
 
 def _known() -> str:

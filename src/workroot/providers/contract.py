@@ -20,6 +20,8 @@ __all__ = [
     "MAX_VALUE_BYTES",
     "Provider",
     "ProviderFactory",
+    "as_plain_text",
+    "checked_entry",
     "checked_key",
     "checked_ttl",
     "checked_value",
@@ -45,7 +47,8 @@ class Provider(Protocol):
     the same time each is done as a whole: of a hundred that delete one value, one is told that it did. A caller that is
     cancelled stops waiting; what it asked for may or may not be done.
 
-    A key and a value are text that UTF-8 can carry, of `MAX_KEY_BYTES` and `MAX_VALUE_BYTES` at most. Every call
+    A key and a value are text that UTF-8 can carry, of `MAX_KEY_BYTES` and `MAX_VALUE_BYTES` at most; of a subclass of
+    `str`, an enumeration's member for one, the text counts. Every call
     raises `TypeError` for what is no text (`NotTextError`) and `ValueError` for text that is too long, and then
     changes nothing.
     """
@@ -78,6 +81,32 @@ class Provider(Protocol):
 
 ProviderFactory: TypeAlias = "Callable[[], AbstractAsyncContextManager[Provider]]"
 """What a provider's `factory()` returns: called without arguments, it opens a use of the provider."""
+
+
+def as_plain_text(text: str) -> str:
+    """Return the text of an instance of a subclass of `str`, whatever its methods say."""
+    return text if text.__class__ is str else str.__str__(text)
+
+
+def checked_entry(key: str, ttl_seconds: float, value: str) -> int:
+    """Return how many bytes *key* and *value* take together, if *value* can be kept under *key* for *ttl_seconds*.
+
+    Raises:
+        NotTextError, ValueRefusedError: as `checked_key` and `checked_value`.
+        TimeToLiveError: as `checked_ttl`.
+    """
+    if (
+        (key.__class__ is value.__class__ is str and ttl_seconds.__class__ in _NUMBERS)
+        and 0 < (key_size := len(key)) <= MAX_KEY_BYTES
+        and (value_size := len(value)) <= MAX_VALUE_BYTES
+        and 0 < ttl_seconds <= _YEAR
+        and key.isascii()
+        and value.isascii()
+    ):  # nearly every one: three calls less
+        return key_size + value_size
+    size = checked_key(key) + checked_value(value)
+    checked_ttl(ttl_seconds)
+    return size
 
 
 def checked_key(key: str) -> int:
@@ -124,6 +153,7 @@ def checked_ttl(ttl_seconds: float) -> float:
 def _checked_text(what: str, text: object, most: int) -> int:
     if not isinstance(text, str):
         raise NotTextError(what, text)
+    text = as_plain_text(text)
     if len(text) <= most:  # one that is longer is not encoded first
         try:
             size = len(text) if text.isascii() else len(text.encode())

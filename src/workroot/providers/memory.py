@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from workroot.errors import ProviderFullError
-from workroot.providers.contract import DEFAULT_TTL_SECONDS, checked_key, checked_ttl, checked_value
+from workroot.providers.contract import DEFAULT_TTL_SECONDS, as_plain_text, checked_entry, checked_key, checked_ttl
 from workroot.providers.timed_values import TimedValues
 
 if TYPE_CHECKING:
@@ -71,11 +71,12 @@ class MemoryValues:
         Raises:
             ProviderFullError: it alone takes more room than there is.
         """
-        size = checked_key(key) + checked_value(value)
-        ttl_seconds = checked_ttl(ttl_seconds)
+        size = checked_entry(key, ttl_seconds, value)
+        if not key.__class__ is value.__class__ is str:
+            key, value = as_plain_text(key), as_plain_text(value)
         with self._lock:
             values, now = self._values, self._now()
-            if len(values.by_key) >= self._max_values or values.size + size > self._max_bytes:
+            if values.size + size > self._max_bytes or len(values.by_key) >= self._max_values:
                 self._make_room(key, size, now)
             values.put(key, value, now + ttl_seconds, size, now)
 

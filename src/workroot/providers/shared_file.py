@@ -13,10 +13,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from workroot.providers.contract import DEFAULT_TTL_SECONDS, checked_ttl
-from workroot.providers.sqlite import SqliteProvider, SqliteValues, open_sqlite_values
+from workroot.providers.sqlite import SqliteProvider, SqliteValues
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from workroot.core.ports import Clock
     from workroot.providers.contract import Provider, ProviderFactory
@@ -25,10 +25,17 @@ __all__ = ["close_files", "factory"]
 
 
 class _SharedFile:
-    """A file that a task of the event loop which is running holds open."""
+    """A file that a task of the event loop which is running holds open.
 
-    def __init__(self, path: str, clock: Clock | None) -> None:
-        self._path, self._clock = path, clock
+    Args:
+        path: of the file.
+        clock: the machine's clocks.
+        left: what others have left of it, to be taken back before it is opened.
+    """
+
+    def __init__(self, path: str, clock: Clock | None, left: Sequence[_SharedFile]) -> None:
+        self._path, self._left = path, left
+        self._values = SqliteValues(path, clock=clock, is_awaited=False)
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[SqliteValues] = self._loop.create_future()
         self._finish = asyncio.Event()
@@ -52,9 +59,7 @@ class _SharedFile:
 
     async def take_back(self) -> None:
         """Close the file for an event loop that was closed; called in another."""
-        _files.pop((self._loop, self._path), None)
-        if self._opened.done() and not self._opened.cancelled() and self._opened.exception() is None:
-            await self._opened.result().abandon()
+        await self._values.abandon()
 
     async def close(self) -> None:
         """Close the file, and return when it is closed."""
@@ -63,7 +68,9 @@ class _SharedFile:
 
     async def _hold(self) -> None:
         try:
-            async with open_sqlite_values(self._path, clock=self._clock, is_awaited=False) as values:
+            for left in self._left:
+                await left.take_back()
+            async with self._values.opened() as values:
                 self._opened.set_result(values)
                 await self._finish.wait()
         except Exception as error:
@@ -86,7 +93,7 @@ def factory(
     """Return what opens a use of the values in the file at *path*.
 
     The first use opens the file, in a directory that exists, and it stays open until the event loop ends or
-    `close_files` is called. Opening it can raise what `open_sqlite_values` says.
+    `close_files` is called. Opening it can raise what `SqliteValues.opened` says.
 
     Args:
         path: of the file.
@@ -101,16 +108,20 @@ def factory(
 
     @asynccontextmanager
     async def open_sqlite_provider() -> AsyncIterator[Provider]:
-        for left in [each for (_, path), each in tuple(_files.items()) if path == name and each.is_left]:
-            await left.take_back()
         at = (asyncio.get_running_loop(), name)
         while (file := _files.get(at)) is not None and not file.is_usable:
             await file.close()
         if file is None:
-            file = _files[at] = _SharedFile(name, clock)
+            file = _files[at] = _SharedFile(name, clock, _left_of(name))
         yield SqliteProvider(await file.values(), default_ttl_seconds=default_ttl_seconds)
 
     return open_sqlite_provider
+
+
+def _left_of(name: str) -> list[_SharedFile]:
+    """Return what closed event loops have left of the file, to one caller only: that one has to take it back."""
+    left = [at for at, file in tuple(_files.items()) if at[1] == name and file.is_left]
+    return [file for at in left if (file := _files.pop(at, None)) is not None]
 
 
 async def close_files() -> None:

@@ -21,7 +21,7 @@ from workroot.clock import SystemClock
 from workroot.core.changes import StoredState
 from workroot.errors import ProviderFullError, StoreError, StoreUnavailableError
 from workroot.idle_clock import IdleClock
-from workroot.providers.contract import DEFAULT_TTL_SECONDS, checked_key, checked_ttl, checked_value
+from workroot.providers.contract import DEFAULT_TTL_SECONDS, as_plain_text, checked_entry, checked_key, checked_ttl
 from workroot.providers.memory import MAX_BYTES, MAX_VALUES
 from workroot.providers.sqlite_file import ValuesFile
 from workroot.providers.timed_values import TimedValue, TimedValues
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Sequence
 
-    from workroot.core.changes import IdleMark
     from workroot.core.ports import Clock
 
-__all__ = ["SqliteProvider", "SqliteValues", "open_sqlite_values"]
+__all__ = ["SqliteProvider", "SqliteValues"]
 
 _SWEPT_AT_ONCE = 1024
 _WAITING_CALLERS = 1024
@@ -57,13 +56,30 @@ class _Request:
 
 
 class SqliteValues:
-    """The values of one file; made by `open_sqlite_values`."""
+    """The values of one file, which nobody touches before `opened` is entered.
+
+    Args:
+        path: the file, in a directory that exists; `-wal`, `-shm` and `.lock` lie beside it.
+        clock: the machine's clocks.
+        max_values: how many values there may be.
+        max_bytes: how many bytes they and their keys may take together.
+        is_awaited: the program does not end before the file is closed.
+        factory: what makes the connection, for tests with a disk that fails.
+    """
 
     def __init__(
-        self, file: ValuesFile, thread: WriterThread, *, clock: Clock, max_values: int, max_bytes: int
+        self,
+        path: str | os.PathLike[str],
+        *,
+        clock: Clock | None = None,
+        max_values: int = MAX_VALUES,
+        max_bytes: int = MAX_BYTES,
+        is_awaited: bool = True,
+        factory: type[sqlite3.Connection] = sqlite3.Connection,
     ) -> None:
-        self._file, self._thread = file, thread
-        self._clock = IdleClock(clock)
+        self._file = ValuesFile(path, factory=factory)
+        self._thread = WriterThread(self._file.open, is_awaited=is_awaited)
+        self._clock = IdleClock(clock or SystemClock())
         self._max_values, self._max_bytes = max_values, max_bytes
         self._values = TimedValues()
         self._forgotten: set[str] = set()  # over, gone from memory, and still in the file
@@ -82,9 +98,9 @@ class SqliteValues:
             ProviderFullError: there is no room.
             StoreUnavailableError: the disk does not take it; the call may be repeated.
         """
-        size = checked_key(key) + checked_value(value)
-        deadline = self._clock.now() + checked_ttl(ttl_seconds)
-        await self._queue.put(_Request(key, TimedValue(value, deadline, size)))
+        size = checked_entry(key, ttl_seconds, value)
+        deadline = self._clock.now() + ttl_seconds
+        await self._queue.put(_Request(as_plain_text(key), TimedValue(as_plain_text(value), deadline, size)))
 
     def get(self, key: str) -> str | None:
         """Return the value, as `Provider.get` says.
@@ -104,15 +120,39 @@ class SqliteValues:
             StoreUnavailableError: the disk does not take it; the call may be repeated.
         """
         checked_key(key)
-        await self._queue.put(request := _Request(key, None))
+        await self._queue.put(request := _Request(as_plain_text(key), None))
         return request.was_live
 
-    def mark(self) -> IdleMark:
-        """Return where the clock of deadlines stands."""
-        return self._clock.mark()
+    @asynccontextmanager
+    async def opened(self, *, close_seconds: float = 5.0) -> AsyncIterator[SqliteValues]:
+        """Have the file for this process and this event loop alone, once.
+
+        Args:
+            close_seconds: how long the end waits for a disk that does not answer.
+
+        Raises:
+            ProviderInUseError: somebody else has it.
+            StoreTooNewError, StoreUnavailableError: it cannot be used and is as it was; the message says why.
+        """
+        await self._thread.open()
+        try:
+            async with self._running(close_seconds=close_seconds):
+                yield self
+        finally:
+            with anyio.move_on_after(close_seconds, shield=True):
+                try:
+                    await self._thread.run(lambda: self._file.close(self._clock.mark()))
+                finally:
+                    await self._thread.close()
+
+    async def abandon(self) -> None:
+        """Let go of the file, from another event loop: the one that served it has ended without doing so."""
+        self._is_open = False
+        if not await self._thread.end_with(self._file.close):
+            self._file.let_go()
 
     @asynccontextmanager
-    async def running(self, *, close_seconds: float) -> AsyncIterator[SqliteValues]:
+    async def _running(self, *, close_seconds: float) -> AsyncIterator[None]:
         """Read what is kept and serve callers; at the end, finish what they wait for."""
         kept = await self._thread.run(self._file.load)
         self._clock.load(StoredState(namespace="", idle_mark=kept.mark))
@@ -122,7 +162,7 @@ class SqliteValues:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._queue.run)
             try:
-                yield self
+                yield
             except Exception as error:  # the task group is our own affair: callers see what they raised
                 failure = error
             finally:
@@ -130,11 +170,6 @@ class SqliteValues:
                 self._queue.close(within_seconds=close_seconds)
         if failure is not None:
             raise failure
-
-    async def abandon(self) -> None:
-        """Let go of the file, from another event loop: the one that served it has ended without doing so."""
-        self._is_open = False
-        await self._thread.end_with(self._file.close)
 
     async def _write(self, batch: list[_Request]) -> Sequence[StoreError | None]:
         self._forgotten.update(self._values.sweep(self._clock.now(), most=_SWEPT_AT_ONCE))
@@ -210,44 +245,3 @@ class SqliteProvider:
 
     async def close(self) -> None:
         """End this use; the file stays open for the others."""
-
-
-@asynccontextmanager
-async def open_sqlite_values(
-    path: str | os.PathLike[str],
-    *,
-    clock: Clock | None = None,
-    max_values: int = MAX_VALUES,
-    max_bytes: int = MAX_BYTES,
-    close_seconds: float = 5.0,
-    is_awaited: bool = True,
-    factory: type[sqlite3.Connection] = sqlite3.Connection,
-) -> AsyncIterator[SqliteValues]:
-    """Open the file at *path*, in a directory that exists, for this process and this event loop alone.
-
-    Args:
-        path: the file; `-wal`, `-shm` and `.lock` lie beside it.
-        clock: the machine's clocks.
-        max_values: how many values there may be.
-        max_bytes: how many bytes they and their keys may take together.
-        close_seconds: how long the end waits for a disk that does not answer.
-        is_awaited: the program does not end before the file is closed.
-        factory: what makes the connection, for tests with a disk that fails.
-
-    Raises:
-        ProviderInUseError: somebody else has it.
-        StoreTooNewError, StoreUnavailableError: it cannot be used and is as it was; the message says why.
-    """
-    file = ValuesFile(path, factory=factory)
-    thread = WriterThread(file.open, is_awaited=is_awaited)
-    await thread.open()
-    values = SqliteValues(file, thread, clock=clock or SystemClock(), max_values=max_values, max_bytes=max_bytes)
-    try:
-        async with values.running(close_seconds=close_seconds):
-            yield values
-    finally:
-        with anyio.move_on_after(close_seconds, shield=True):
-            try:
-                await thread.run(lambda: file.close(values.mark()))
-            finally:
-                await thread.close()

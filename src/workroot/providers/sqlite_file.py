@@ -168,11 +168,15 @@ class ValuesFile:
         except (sqlite3.Error, StoreUnavailableError) as error:
             _log.warning("%s is not tidied, what was kept stays where it is: %s", self.path, error)
         finally:
-            with suppress(sqlite3.Error):
-                self._disconnect()
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Let others have the file, and leave it as it is: all that is left to do where its thread is no more."""
+        with suppress(sqlite3.Error):
+            self._disconnect()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _connect(self) -> sqlite3.Connection:
         if self._identity is not None and self._identity != _identity(self.path):

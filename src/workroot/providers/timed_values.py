@@ -72,15 +72,14 @@ class TimedValues:
 
     def put(self, key: str, value: str, deadline: float, size: int, now: float) -> None:
         """Hold *value*, which takes *size* bytes with its key, until *deadline* in place of what was there."""
-        before = self.by_key.get(key)
-        self.by_key[key] = value, deadline, size
-        self.size += size
-        if before is not None:
-            self.size -= before[2]
+        by_key = self.by_key
+        before = by_key.get(key)
+        by_key[key] = value, deadline, size
+        self.size += size if before is None else size - before[2]
         if before is None or deadline < before[1]:
             heappush(self._due, (deadline, key))
-            if len(self._due) > 2 * len(self.by_key) + _SPARE_ENTRIES:
-                self._due = [(held[1], key) for key, held in self.by_key.items()]
+            if len(self._due) > 2 * len(by_key) + _SPARE_ENTRIES:
+                self._due = [(held[1], key) for key, held in by_key.items()]
                 heapify(self._due)
         if self._swept_at_once and self._due[0][0] <= now:
             self.sweep(now, most=self._swept_at_once)

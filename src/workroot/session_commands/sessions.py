@@ -14,16 +14,8 @@ from workroot.session_commands.arguments import (
     UnknownOperationError,
 )
 from workroot.wire_values.codec import BOOLEAN, INTEGER, tuple_of
-from workroot.wire_values.records import (
-    DIRECTORY,
-    ENDED,
-    ENTERED,
-    KNOWN_PROJECT,
-    PLACE,
-    RESOLUTION,
-    SESSION,
-    SIGNS,
-)
+from workroot.wire_values.places import DIRECTORY, KNOWN_PROJECT, PLACE
+from workroot.wire_values.records import ENDED, ENTERED, RESOLUTION, SESSION, SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -39,6 +31,7 @@ __all__ = ["SessionCommands"]
 
 _MOST_PROJECTS = 1_000  # in one answer
 _LONGEST_SANDBOX = 128
+_LONGEST_PRINCIPAL = 1_024
 
 
 class SessionCommands:
@@ -67,8 +60,16 @@ class SessionCommands:
             **allocation_operations(service.allocations),
         }
 
-    async def __call__(self, operation: str, sandbox: str, arguments: Mapping[str, object]) -> dict[str, JsonValue]:
+    async def __call__(
+        self, operation: str, sandbox: str, arguments: Mapping[str, object], *, principal: str | None = None
+    ) -> dict[str, JsonValue]:
         """Do one operation, and return its `value`, with `is_reach_bounded` as of now.
+
+        Args:
+            operation: its name.
+            sandbox: the tenant.
+            arguments: its own.
+            principal: whom the program serves, if it tells those apart; they are the user's, and never the user.
 
         Raises:
             ArgumentRefusedError: the arguments are not its.
@@ -79,9 +80,12 @@ class SessionCommands:
             raise UnknownOperationError(operation)
         if not 1 <= len(sandbox) <= _LONGEST_SANDBOX or not sandbox.isprintable():
             raise ArgumentRefusedError(f"a sandbox is named by 1 to {_LONGEST_SANDBOX} printable characters")
+        if principal is not None and (not 1 <= len(principal) <= _LONGEST_PRINCIPAL or not principal.isprintable()):
+            raise ArgumentRefusedError(f"a principal is named by 1 to {_LONGEST_PRINCIPAL} printable characters")
         begin, answer = self._operations[operation]
         given = Given(operation, arguments)
-        doing = begin(Owner(self._principal, sandbox), given)
+        whom = self._principal if principal is None else f"{self._principal}/{principal}"
+        doing = begin(Owner(whom, sandbox), given)
         try:
             given.check_all_taken()
         except ArgumentRefusedError:

@@ -137,11 +137,10 @@ def generate_secure_session_id(
     parts = [form.prefix] if form.prefix else []
     if include_timestamp:
         parts.append(f"{max(0, int(now())):08x}")
-    parts.append(_random(length, form.alphabet, leads=not parts and custom_format is None))
-    session_id = form.separator.join(parts)
-    if len(session_id) > LONGEST_ID:
-        raise IdFormatError(f"the id would have {len(session_id)} characters; {LONGEST_ID} is the most")
-    return session_id
+    before = "".join(part + form.separator for part in parts)
+    if len(before) + length > LONGEST_ID:  # looked at first: making a thousand million characters takes minutes
+        raise IdFormatError(f"the id would have {len(before) + length} characters; {LONGEST_ID} is the most")
+    return before + _random(length, form.alphabet, leads=not parts and custom_format is None)
 
 
 def validate_session_id_format(
@@ -182,7 +181,7 @@ def validate_session_id_format(
         return False
     prefix = re.escape(form.prefix + form.separator) if form.prefix else ""
     time_part = f"(?:{_TIMESTAMP}{re.escape(form.separator)})?" if form.separator else ""
-    random_part = f"[{re.escape(alphabet)}]{{{max(1, _needed(min_entropy_bits, alphabet))},}}"
+    random_part = f"[{re.escape(alphabet)}]{{{max(1, _needed(max(0, min_entropy_bits), alphabet))},}}"
     how_often = "?+" if is_bare else ""  # taken if it is there: a prefix is never counted as random
     return re.fullmatch(f"(?:{prefix}){how_often}{time_part}{random_part}", session_id) is not None
 

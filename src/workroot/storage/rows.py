@@ -118,6 +118,22 @@ def apply_changes(connection: sqlite3.Connection, changes: Collection[Change]) -
 
 def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:  # noqa: PLR0911, PLR0912 -- one a kind
     match change:
+        case AllocationSaved(allocation):  # first, as those come in crowds: each case passed costs 30 ns
+            owner = allocation.owner
+            return _SAVE_ALLOCATION, (
+                owner.sandbox,
+                allocation.session_id,
+                owner.principal,
+                allocation.user_id,
+                allocation.created_at,
+                allocation.deadline,
+                allocation.last_accessed,
+                allocation.metadata,
+                allocation.status.value,
+                allocation.ended_at,
+                allocation.seen,
+                allocation.revision,
+            )
         case SessionSaved(session, seen):
             owner = session.owner
             return _SAVE, (
@@ -193,20 +209,6 @@ def _statement(change: Change) -> tuple[str, tuple[str | float | None, ...]]:  #
             return _END_ALIAS, (gone.owner.sandbox, gone.owner.principal, gone.alias, gone.ended_at, gone.seen)
         case EndedAliasesForgotten(before):
             return _FORGET_ALIASES, (before,)
-        case AllocationSaved(allocation):
-            return _SAVE_ALLOCATION, (
-                *allocation.key,
-                allocation.owner.principal,
-                allocation.user_id,
-                allocation.created_at,
-                allocation.deadline,
-                allocation.last_accessed,
-                allocation.metadata,
-                allocation.status.value,
-                allocation.ended_at,
-                allocation.seen,
-                allocation.revision,
-            )
         case AllocationTouched(key, last_accessed):
             return _TOUCH_ALLOCATION, (last_accessed, *key)
         case _:  # AllocationsForgotten; mypy sees to it that no other kind is left

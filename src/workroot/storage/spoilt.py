@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from workroot.errors import StoreTooNewError, StoreUnavailableError
@@ -77,7 +78,7 @@ def is_log_usable(path: str) -> bool:
     One that may not be looked at does: whoever has it open can go on.
     """
     try:
-        with open(f"{path}-wal", "rb") as log:  # it carries no locks that closing it could drop
+        with open(f"{path}-wal", "rb", buffering=0) as log:  # it carries no locks that closing it could drop
             header = log.read(_LOG_HEADER_BYTES)
     except OSError:
         return True
@@ -129,6 +130,7 @@ def check_content(connection: sqlite3.Connection) -> None:
         raise damaged(str(found).replace("\n", " "))
 
 
+@lru_cache(maxsize=8)  # the same one is looked at with every commit
 def _is_log(header: bytes) -> bool:
     """Tell whether a log begins with *header*: SQLite takes any other one for empty."""
     numbers = [int.from_bytes(header[at : at + 4], "big") for at in range(0, _LOG_HEADER_BYTES, 4)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import aiosqlite
 import anyio
+import anyio.to_thread
 
 from workroot.errors import StoreUnavailableError
 
@@ -53,10 +54,25 @@ class WriterThread(aiosqlite.Connection):
         self._stopping += filter(None, [stopping])
         return stopping
 
-    async def end_with(self, function: Callable[[], object]) -> None:
-        """Call *function* in the thread and end it, from another event loop: its own ended without doing so."""
-        self._tx.put_nowait((None, function))
-        await cast("asyncio.Future[object]", super().stop())  # None only where no event loop runs
+    async def end_with(self, function: Callable[[], object]) -> bool:
+        """Call *function* in the thread and end it, from another event loop: its own ended without doing so.
+
+        Returns:
+            Whether *function* was called: not if the thread never ran, or died of an answer that it could not give to
+            a closed event loop. It has ended then.
+        """
+        was_called = False
+
+        def call() -> None:
+            nonlocal was_called
+            was_called = True
+            function()
+
+        if self._thread.ident is not None:
+            self._tx.put_nowait((None, call))
+            super().stop()
+            await anyio.to_thread.run_sync(self._thread.join)
+        return was_called
 
     async def run(self, function: Callable[[], _T]) -> _T:
         """Call *function* in the thread. Cancelling stops the waiting, not the function.

@@ -22,6 +22,7 @@ import asyncio
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
+from enum import StrEnum
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeAlias, cast
 
@@ -99,6 +100,18 @@ class ProviderContract:
         async with factory() as session:
             await session.setex(key, 60, value)
             assert await session.get(key) == value
+
+    @_in_a_loop
+    async def test_text_of_a_subclass_of_str_is_text(self, factory: ProviderFactory, key: str) -> None:
+        class Kind(StrEnum):
+            KEY = key
+            VALUE = "kept"
+
+        async with factory() as session:
+            await session.setex(Kind.KEY, 60, Kind.VALUE)
+            assert await session.get(key) == "kept"
+            assert await session.get(Kind.KEY) == "kept"
+            assert await session.delete(Kind.KEY) is True
 
     @_in_a_loop
     async def test_there_is_nothing_under_a_key_that_was_never_used(self, factory: ProviderFactory, key: str) -> None:

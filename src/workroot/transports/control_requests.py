@@ -1,7 +1,8 @@
 """Control requests of one connection: of the command line one after another, of programs many at once.
 
 A request with an `id` is answered under it as soon as that can be, whatever came before it; `{"cancel": id}` ends it,
-and so does hanging up. Requests without one are answered in their order, before anything else is read.
+and so does hanging up. Requests without one are answered in their order, before anything else is read. A daemon that
+ends answers what it has begun, and says `{"ending": true}`: what has no answer by then was not done.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class ControlRequests:
         self._speaking = anyio.Lock(fast_acquire=True)
         self._under_way: dict[int | str, asyncio.Task[None]] = {}
         self._reading = anyio.CancelScope()
-        self._is_finishing = False
+        self._is_finishing, self._is_broken_off, self._is_over = False, False, anyio.Event()
         self._working: set[int | str] = set()  # those of them that nothing was told of yet
 
     async def serve(self) -> None:
@@ -76,19 +77,23 @@ class ControlRequests:
         """
         self._lines.on_line = self._place.note_asked
         self._place.is_busy = lambda: bool(self._under_way)
-        async with asyncio.TaskGroup() as tasks:  # half of what one of anyio costs a request
-            with self._reading, suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                await self._read(tasks)
-            if not self._is_finishing:
-                for task in tuple(self._under_way.values()):
-                    task.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:  # half of what one of anyio costs a request
+                with self._reading, suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    await self._read(tasks)
+                if not self._is_finishing:
+                    for task in tuple(self._under_way.values()):
+                        task.cancel()
+            if self._is_finishing and not self._is_broken_off:
+                await self._tell({"ending": True})
+        finally:
+            self._is_over.set()
 
     async def finish(self) -> None:
-        """Read nothing more, and return when all that was read is answered; then the connection ends."""
+        """Read nothing more, and return when all that was begun is answered; then the connection ends."""
         self._is_finishing = True
         self._reading.cancel()
-        if self._under_way:
-            await asyncio.wait(tuple(self._under_way.values()))
+        await self._is_over.wait()
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -118,7 +123,7 @@ class ControlRequests:
                     self._under_way[request_id] = task
                     task.add_done_callback(partial(self._forget, request_id))
                 case {"command": str() as command, "arguments": dict() as arguments}:
-                    await self._tell(await self._answer(command, arguments))
+                    await self._send(await self._answer(command, arguments, {}))
                 case _:
                     await self._tell({"error": _fields("invalid_request", "this is not a control request")})
 
@@ -133,12 +138,12 @@ class ControlRequests:
 
     async def _answer_beside(self, command: str, arguments: dict[str, Any], request_id: int | str) -> None:
         """Answer a request while others are read; what is told is told whole, so only the work can be cancelled."""
-        answer = await self._answer(command, arguments)
+        line = await self._answer(command, arguments, {"id": request_id})
         self._working.discard(request_id)
         try:
-            await self._tell({"id": request_id, **answer})
+            await self._send(line)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            self._reading.cancel()  # half a line may be out: nothing can be said here any more
+            self._reading.cancel()
 
     def _forget(self, request_id: int | str, _task: asyncio.Task[None]) -> None:
         """Let another request have the room of one that has ended, even if it never began."""
@@ -147,11 +152,26 @@ class ControlRequests:
         self._room.release()
 
     async def _tell(self, answer: Mapping[str, Any]) -> None:
-        line = json.dumps(answer).encode() + b"\n"
-        async with self._speaking:
-            await self._say(line)
+        await self._send(_line(answer))
 
-    async def _answer(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def _send(self, line: bytes) -> None:
+        async with self._speaking:
+            try:
+                await self._say(line)
+            except BaseException:
+                self._is_broken_off = True  # half a line may be out: nothing can be said here any more
+                raise
+
+    async def _answer(self, command: str, arguments: dict[str, Any], under: Mapping[str, Any]) -> bytes:
+        """Return the line that answers a request, with the fields *under* which it is to be found."""
+        try:
+            return _line({**under, **await self._outcome(command, arguments)})
+        except Exception:  # a boundary: one command's fault ends neither the connection nor the daemon
+            self._note_failed(command)
+            problem = f"the command {command!r} failed; the daemon's log says why"
+            return _line({**under, "error": _fields("internal_error", problem)})
+
+    async def _outcome(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         try:
             return {"result": await self._perform(command, arguments)}
         except WorkrootError as error:
@@ -159,10 +179,6 @@ class ControlRequests:
         except TypeError:  # what a command raises for arguments that are not its, and a fault of ours may too
             self._note_failed(command)
             return {"error": _fields("invalid_request", f"the arguments are not those of the command {command!r}")}
-        except Exception:  # a boundary: one command's fault ends neither the connection nor the daemon
-            self._note_failed(command)
-            problem = f"the command {command!r} failed; the daemon's log says why"
-            return {"error": _fields("internal_error", problem)}
 
     def _note_failed(self, command: str) -> None:
         if (untold := self._seldom.is_due(("control", command[:_LONGEST_COMMAND]))) is not None:
@@ -174,6 +190,10 @@ def _parsed(line: bytes) -> object:
         return json.loads(line)
     except (ValueError, RecursionError):
         return None
+
+
+def _line(answer: Mapping[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
 
 
 def _fields(code: str, problem: str) -> dict[str, str]:

@@ -1,23 +1,9 @@
-"""The values that cross, from the smallest up: signs, places and sessions, and the answers that are made of them."""
+"""The values that cross, from the smallest up: signs and sessions, and the answers that are made of them."""
 
 from __future__ import annotations
 
 from workroot.core.allocations import AllocatedSession, Allocation, SessionStatus
 from workroot.core.answer import Alternative, Outcome, Resolution, SessionClaim, Step, Switch, Verdict
-from workroot.core.projects import (
-    ConfigProblem,
-    Directory,
-    DirectoryNode,
-    KnownId,
-    KnownProject,
-    Place,
-    Project,
-    ProjectConfig,
-    ProjectId,
-    ProjectKey,
-    ServerDeclaration,
-    StopReason,
-)
 from workroot.core.sessions import Alias, EndedSession, Ending, Owner, PinnedSign, SessionContext, SessionId
 from workroot.core.signs import Authority, ClientTraits, Hint, Roots, RootsAnswer, Signs, Source
 from workroot.mover import Entered
@@ -32,30 +18,24 @@ from workroot.wire_values.codec import (
     known_as,
     optional,
     record,
-    texts_of,
     tuple_of,
 )
+from workroot.wire_values.places import DIRECTORY, PLACE, PROJECT_ID
 
 __all__ = [
     "ALLOCATED",
     "ALLOCATION",
-    "DIRECTORY",
     "ENDED",
     "ENTERED",
-    "KNOWN_PROJECT",
-    "PLACE",
     "RESOLUTION",
     "SESSION",
     "SIGNS",
 ]
 
-DIRECTORY: Codec[Directory] = known_as(TEXT, Directory)
-_PROJECT_ID = known_as(TEXT, ProjectId)
 _SESSION_ID = known_as(TEXT, SessionId)
 _ALIAS = known_as(TEXT, Alias)
 _MAYBE_TEXT = optional(TEXT)
 _TEXTS = tuple_of(TEXT)
-_PAIRS = tuple_of(texts_of(2))
 _SOURCE = enumeration(Source)
 _AUTHORITY = enumeration(Authority)
 
@@ -85,91 +65,6 @@ SIGNS: Codec[Signs] = record(
     },
 )
 
-_SERVER = record(
-    ServerDeclaration,
-    {
-        "name": TEXT,
-        "command": _MAYBE_TEXT,
-        "args": _TEXTS,
-        "environment": _PAIRS,
-        "url": _MAYBE_TEXT,
-        "headers": _PAIRS,
-        "enabled": BOOLEAN,
-    },
-)
-_CONFIG = record(
-    ProjectConfig,
-    {
-        "name": TEXT,
-        "version": TEXT,
-        "project_id": optional(_PROJECT_ID),
-        "description": _MAYBE_TEXT,
-        "created_at": _MAYBE_TEXT,
-        "updated_at": _MAYBE_TEXT,
-        "auto_switch": BOOLEAN,
-        "strict_mode": BOOLEAN,
-        "dry_run": BOOLEAN,
-        "instructions": _MAYBE_TEXT,
-        "commands": _PAIRS,
-        "servers": tuple_of(_SERVER),
-        "digest": TEXT,
-        "ignored": _TEXTS,
-    },
-)
-_PROBLEM = record(ConfigProblem, {"path": TEXT, "problem": TEXT, "line": optional(INTEGER), "field": _MAYBE_TEXT})
-_PROJECT = record(
-    Project,
-    {
-        "project_id": _PROJECT_ID,
-        "name": TEXT,
-        "root": DIRECTORY,
-        "worktree_of": optional(DIRECTORY),
-        "config_path": _MAYBE_TEXT,
-        "config": optional(_CONFIG),
-    },
-)
-_KEY = record(ProjectKey, {"repository": TEXT, "path": TEXT})
-_NODE = record(DirectoryNode, {"device": INTEGER, "inode": INTEGER})
-_KNOWN_ID = record(
-    KnownId,
-    {
-        "key": _KEY,
-        "project_id": _PROJECT_ID,
-        "name": TEXT,
-        "root": DIRECTORY,
-        "is_joined": BOOLEAN,
-        "node": optional(_NODE),
-    },
-)
-PLACE: Codec[Place] = record(
-    Place,
-    {
-        "directory": DIRECTORY,
-        "given": TEXT,
-        "project": optional(_PROJECT),
-        "config_path": _MAYBE_TEXT,
-        "config_error": optional(_PROBLEM),
-        "stopped_at": DIRECTORY,
-        "stop": enumeration(StopReason),
-        "key": optional(_KEY),
-        "known_id": optional(_KNOWN_ID),
-        "displaced": tuple_of(_KNOWN_ID),
-        "identities_seen": optional(INTEGER),
-        "warnings": _TEXTS,
-        "rests_on": _TEXTS,
-    },
-)
-KNOWN_PROJECT: Codec[KnownProject] = record(
-    KnownProject,
-    {
-        "project_id": _PROJECT_ID,
-        "name": TEXT,
-        "root": DIRECTORY,
-        "worktree_of": optional(DIRECTORY),
-        "seen_at": REAL,
-    },
-)
-
 _PIN = record(PinnedSign, {"sign": TEXT, "directory": TEXT, "agreed": BOOLEAN})
 SESSION: Codec[SessionContext] = record(
     SessionContext,
@@ -179,7 +74,7 @@ SESSION: Codec[SessionContext] = record(
         "working_directory": DIRECTORY,
         "given_directory": TEXT,
         "config_path": _MAYBE_TEXT,
-        "project_id": optional(_PROJECT_ID),
+        "project_id": optional(PROJECT_ID),
         "project_root": optional(DIRECTORY),
         "project_name": _MAYBE_TEXT,
         "signs": tuple_of(_PIN),
