@@ -79,7 +79,7 @@ def descriptors() -> int:
 # Many at once
 
 
-@pytest.mark.row("C5", "C13", "B15")
+@pytest.mark.row("C5", "C13", "B15", "S8")
 def test_increments_of_four_processes_at_once_are_all_counted(home: Home) -> None:
     home.start()
     asyncio.run(_with_client(home, allocate))

@@ -583,7 +583,7 @@ def test_a_loop_that_ended_in_the_middle_of_things_is_left_behind(monkeypatch: p
     left.close()
 
 
-@pytest.mark.row("B4", "B15")
+@pytest.mark.row("B4", "B15", "S8")
 def test_several_event_loops_at_once_use_the_same_sessions_and_lose_nothing() -> None:
     manager, together = SessionManager("shop"), threading.Barrier(4)
     ready = threading.Event()
