@@ -28,12 +28,12 @@ async def test_an_inner_context_wins_and_the_outer_one_is_restored() -> None:
 
 async def test_what_needs_a_user_or_a_session_fails_without_one() -> None:
     with pytest.raises(PermissionError):
-        await context_basics.my_tool_for_those_signed_in()
+        await context_basics.my_tool()
     async with RequestContext(user_id="ada"):
         with pytest.raises(RuntimeError):
-            await context_basics.my_tool_for_those_signed_in()
+            await context_basics.my_tool()
         async with RequestContext(session_id="session-123"):
-            assert await context_basics.my_tool_for_those_signed_in() == ("ada", "session-123")
+            assert await context_basics.my_tool() == (("ada", "session-123"), ("ada", "session-123"))
 
 
 async def test_requests_one_after_another_leave_nothing_behind() -> None:
@@ -44,13 +44,13 @@ async def test_requests_one_after_another_leave_nothing_behind() -> None:
 
 async def test_requests_at_the_same_time_do_not_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     requests = [("ada", "s1"), ("bob", "s2"), ("ada", "s3")]
-    together, tool = asyncio.Barrier(len(requests)), context_basics.my_tool
+    together, answer = asyncio.Barrier(len(requests)), context_basics.whoami
 
-    async def my_tool() -> context_basics.Seen:
+    async def whoami() -> context_basics.Seen:
         await together.wait()  # all requests are in their contexts now
-        return await tool()
+        return await answer()
 
-    monkeypatch.setattr(context_basics, "my_tool", my_tool)
+    monkeypatch.setattr(context_basics, "whoami", whoami)
     answers = await asyncio.gather(*(context_basics.handle_request(user, session) for user, session in requests))
     assert answers == requests
 

@@ -5,9 +5,12 @@ All is as documented.
 
 from __future__ import annotations
 
+import pytest
+
 from examples.programs import tenants
 
 
+@pytest.mark.row("C11")
 async def test_the_same_user_in_two_tenants_has_two_sessions_that_never_meet() -> None:
     acme = await tenants.handle_tenant_user_login("acme-corp", "alice")
     globex = await tenants.handle_tenant_user_login("globex", "alice")

@@ -1,15 +1,18 @@
 """The documented example "session isolation": one user, several conversations, nothing shared between them.
 
 Not as documented: the storage of artifacts, which comes later (rows N): a stand-in takes its place. A session is
-allocated before it is used, and the server's decorator is left out, since a tool is called here as a function.
+allocated before it is used, and the server is the SDK's, attached: its decorator has parentheses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any, cast
 
 import pytest
+from mcp.client import Client
+from mcp_types import RequestParamsMeta
 
 from examples.programs import artifact_tools
 from workroot.errors import SessionEndedError, UnknownSessionError
@@ -33,6 +36,25 @@ async def test_a_user_has_other_documents_in_each_session() -> None:
     async with RequestContext(user_id="alice", session_id=first):
         assert [each.namespace_id for each in artifact_tools.list_of_session()] == [one["id"]]
         assert artifact_tools.list_of_user() == []
+
+
+async def test_a_client_that_names_its_session_gets_a_document_of_that_session() -> None:
+    ids = [await artifact_tools.session_manager.allocate_session(f"session-00{n}", user_id=None) for n in (1, 2)]
+    made: list[dict[str, Any]] = []
+    async with artifact_tools.attachment, Client(artifact_tools.server) as client:
+        for session_id in ids:
+            named = cast("RequestParamsMeta", {"workroot/session": session_id})
+            answer = await client.call_tool("create_temp_document", {"content": session_id}, meta=named)
+            assert answer.structured_content is not None, answer
+            made.append(answer.structured_content)
+        of_none = await client.call_tool("create_temp_document", {"content": "of no session"})
+
+    assert of_none.is_error
+    for session_id, answered in zip(ids, made, strict=True):
+        assert answered["path"] == f"grid/sandbox-37125b4c/{session_id}/{answered['id']}"
+        [kept] = artifact_tools.store.list_namespaces(session_id=session_id)
+        assert kept.namespace_id == answered["id"]
+        assert await artifact_tools.store.read_namespace(kept.namespace_id) == session_id.encode()
 
 
 async def test_data_of_a_conversation_is_kept_under_the_paths_of_its_session() -> None:

@@ -1,7 +1,7 @@
 """The documented example "user persistence": what belongs to a user is there in all the user's sessions, and only so.
 
-Not as documented: the storage of artifacts, which comes later (rows N): a stand-in takes its place, and the server's
-decorator is left out, since a tool is called here as a function.
+Not as documented: the storage of artifacts, which comes later (rows N): a stand-in takes its place, and the server is
+the SDK's, attached: its decorator has parentheses. The tools are called as functions.
 """
 
 from __future__ import annotations

@@ -32,8 +32,15 @@ def provider(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
 @pytest.mark.usefixtures("provider")
 def test_the_basic_use_of_a_provider_is_as_documented(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(PROGRAMS / "provider_basics.py"))
-    assert capsys.readouterr().out == "kept: ada\nafter delete: None\n"
-    asyncio.run(shared_file.close_files())
+    assert capsys.readouterr().out == "kept: ada\n"
+
+    async def left() -> str | None:
+        async with get_session() as values:
+            found = await values.get("user:7")
+        await shared_file.close_files()
+        return found
+
+    assert asyncio.run(left()) is None
 
 
 async def test_the_short_form_keeps_a_value_for_the_default_time() -> None:

@@ -6,7 +6,10 @@ and the storage of artifacts, which comes later (rows N): a stand-in takes its p
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import pytest
+from starlette.datastructures import UploadFile
 
 from examples.programs import integrated_application, web_application
 from examples.programs.surroundings import HTTPException, files
@@ -49,6 +52,17 @@ async def test_a_file_that_a_user_sends_belongs_to_the_session_and_is_counted_th
     info = await app.session_mgr.get_session_info(session_id)
     assert info is not None
     assert (info["user_id"], info["custom_metadata"]["total_files"]) == ("alice", 1)
+
+
+async def test_the_documented_route_keeps_the_file_of_a_request_whose_session_was_checked() -> None:
+    app = integrated_application.integrated_app
+    token = await app.session_mgr.allocate_session(user_id="current_user")
+    session_id = await integrated_application.get_current_session(token)
+
+    sent = UploadFile(BytesIO(b"data"), filename="report.txt")
+    answer = await integrated_application.upload_file(sent, session_id=session_id)
+    assert await app.artifact_store.read_namespace(answer["artifact_id"]) == b"data"
+    assert app.artifact_store.namespace(answer["artifact_id"]).name == "report.txt"
 
 
 async def test_a_header_that_names_a_session_is_let_through_and_any_other_gets_401() -> None:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from mcp.server import MCPServer
+
+import workroot
 from examples.programs.artifact_store import ArtifactStore, Namespace, NamespaceType, StorageScope
 from workroot import SessionManager
 from workroot.request_context import RequestContext, get_session_id, get_user_id
 
-session_manager = SessionManager(sandbox_id="sandbox-37125b4c")
-store = ArtifactStore("sandbox-37125b4c", session_manager)
+SANDBOX = "sandbox-37125b4c"
+
+server: MCPServer[Any] = MCPServer("documents")
+sessions = workroot.get_session_context_manager()
+attachment = workroot.attach(server, store=sessions, sandbox=SANDBOX)
+session_manager = SessionManager(SANDBOX, sessions=sessions, owner=attachment.owner)
+store = ArtifactStore(SANDBOX, session_manager)
 
 
+@server.tool()
 async def create_temp_document(content: str) -> dict[str, str]:
     """Keep a document for as long as the session lives."""
     made = await store.create_namespace(
@@ -24,6 +33,7 @@ async def create_temp_document(content: str) -> dict[str, str]:
     return {"id": made.namespace_id, "path": made.grid_path}
 
 
+@server.tool()
 async def create_user_project(name: str) -> dict[str, str]:
     """Keep a project for the user, in whichever session."""
     made = await store.create_namespace(

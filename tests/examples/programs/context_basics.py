@@ -15,43 +15,44 @@ from workroot.request_context import (
 Seen = tuple[str | None, str | None]
 
 
-async def my_tool() -> Seen:
-    """May be called by anybody."""
+async def my_tool() -> tuple[Seen, tuple[str, str]]:
+    """Return what may be there, and what has to be there."""
     user = get_user_id()
+    required_user = require_user_id()
     session = get_session_id()
-    return user, session
+    required_session = require_session_id()
+    return (user, session), (required_user, required_session)
 
 
-async def my_tool_for_those_signed_in() -> tuple[str, str]:
-    user = require_user_id()
-    session = require_session_id()
-    return user, session
+async def whoami() -> Seen:
+    """May be called by anybody."""
+    return get_user_id(), get_session_id()
 
 
 async def basic_access() -> list[Seen]:
-    seen = [await my_tool()]
+    seen = [await whoami()]
     async with RequestContext(user_id="ada", session_id="session-123"):
-        seen.append(await my_tool())
-    seen.append(await my_tool())
+        seen.append(await whoami())
+    seen.append(await whoami())
     return seen
 
 
 async def nested_contexts() -> list[Seen]:
     seen = []
     async with RequestContext(user_id="ada", session_id="outer"):
-        seen.append(await my_tool())
+        seen.append(await whoami())
         async with RequestContext(user_id="bob", session_id="inner"):
-            seen.append(await my_tool())
+            seen.append(await whoami())
             async with RequestContext(session_id="innermost"):
-                seen.append(await my_tool())
-        seen.append(await my_tool())
+                seen.append(await whoami())
+        seen.append(await whoami())
     return seen
 
 
 async def handle_request(user_id: str, session_id: str) -> Seen:
     """Serve a request as a server does: the context is there for as long as that takes."""
     async with RequestContext(user_id=user_id, session_id=session_id):
-        return await my_tool()
+        return await whoami()
 
 
 async def metadata_of_a_request() -> list[dict[str, object]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from starlette.datastructures import UploadFile
+
 from examples.programs.artifact_store import ArtifactStore
 from examples.programs.surroundings import HTTPException
 from workroot import SessionManager
@@ -44,3 +46,14 @@ async def get_current_session(session_token: str) -> str:
     if not await integrated_app.session_mgr.validate_session(session_token):
         raise HTTPException(401, "no session of ours")
     return session_token
+
+
+async def upload_file(file: UploadFile, session_id: str) -> dict[str, str]:
+    """Keep the file of a request whose session was checked."""
+    content = await file.read()
+    kept_as = await integrated_app.upload_user_file(
+        user_id="current_user",
+        file_data=content,
+        filename=file.filename or "",
+    )
+    return {"artifact_id": kept_as}

@@ -17,7 +17,6 @@ async def basic_usage() -> None:
         print(f"kept: {name}")
 
         await values.delete("user:7")
-        print(f"after delete: {await values.get('user:7')}")
 
 
 asyncio.run(basic_usage())
