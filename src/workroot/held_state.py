@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workroot.core.allocation_table import AllocationTable
-from workroot.core.changes import AllocationSaved, StoredState
+from workroot.core.changes import AllocationSaved, IdleMarked, StoredState
 from workroot.core.session_table import SessionTable
 from workroot.errors import NotStartedError
 from workroot.finishing import finish
@@ -78,6 +78,7 @@ class HeldState:
     ) -> None:
         self._store, self._clock, self._state = store, clock, state
         self._namespace, self.is_loaded = "", False
+        self._is_mark_kept = False  # since it is loaded, beside a time to live
         self.idle = IdleClock(clock)
         self.sessions = SessionTable()
         self.allocations = AllocationTable()
@@ -128,20 +129,32 @@ class HeldState:
         if not self.is_loaded:
             raise NotStartedError
         try:
-            await self._store.commit((AllocationSaved(allocation),))
+            await self._commit((AllocationSaved(allocation),))
         except asyncio.CancelledError:  # else so much more might be kept than is held, and outlive a restart uncounted
             self.allocations.put(allocation)
             raise
         self.allocations.put(allocation)
 
     async def _keep(self, changes: Sequence[Change], tell: Callable[[], None]) -> None:
-        await self._store.commit(changes)
+        await self._commit(changes)
         self.sessions.apply(changes, seen=self.idle.now())  # in this very step: whoever asks for a snapshot gets it
         self.allocations.apply(changes)
         for change in changes:
             if type(change) is AllocationSaved:
                 self._look_anew(change.allocation)
         tell()
+
+    async def _commit(self, changes: Sequence[Change]) -> None:
+        """Let the store keep changes; with the first time to live, where the clock stands that it counts on.
+
+        Else that is written behind, and a machine that fails before would give all sessions of a new store the time up
+        to then anew, those that are over too.
+        """
+        if self._is_mark_kept or not any(type(each) is AllocationSaved for each in changes):
+            await self._store.commit(changes)
+            return
+        await self._store.commit((*changes, IdleMarked(self.idle.peek())))
+        self._is_mark_kept = True
 
     def _look_anew(self, allocation: AllocatedSession) -> None:
         """Let no reader pass by the allocation that a session has by now."""

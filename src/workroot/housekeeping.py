@@ -77,6 +77,12 @@ class Housekeeping:
             self._task = loop.create_task(self._run(), name="housekeeping")
 
     @property
+    def is_running(self) -> bool:
+        """Whether the jobs go on, in an event loop that does."""
+        task = self._task
+        return task is not None and not (task.done() or task.cancelling() or task.get_loop().is_closed())
+
+    @property
     def is_ending(self) -> bool:
         """Whether the jobs of this event loop come to an end though nobody stopped them: the loop itself ends."""
         task = self._task

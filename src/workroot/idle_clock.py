@@ -65,8 +65,13 @@ class IdleClock:
 
     def mark(self) -> IdleMark:
         """Return where it stands, to be kept."""
-        self._marked_at = self.now()
-        return IdleMark(self._marked_at, self._clock.wall(), self._clock.since_boot())
+        mark = self.peek()
+        self._marked_at = mark.idle
+        return mark
+
+    def peek(self) -> IdleMark:
+        """Return the same as `mark`, without counting as one: it may come to nothing."""
+        return IdleMark(self.now(), self._clock.wall(), self._clock.since_boot())
 
     def seconds_since_mark(self) -> float:
         """Return for how long no mark was made; without end if none was since the store was loaded."""

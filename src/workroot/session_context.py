@@ -102,6 +102,11 @@ class SessionContextManager(SessionReader):
         return self._turns
 
     @property
+    def is_started(self) -> bool:
+        """Whether this was started, and goes on."""
+        return self._upkeep.jobs.is_running
+
+    @property
     def home_loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop in which this was started last: calls from others have to be passed on to it."""
         return self._upkeep.loop

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workroot.allocating import LedgerAllocations
-from workroot.allocating.reached import ReachedSessions, acting_user
+from workroot.allocating.hours import seconds_of
+from workroot.allocating.reached import ReachedSessions, acting_user, is_text
 from workroot.allocating.remembered_values import RememberedValues
-from workroot.allocating.sandboxes import chosen_sandbox, seconds_of
+from workroot.allocating.sandboxes import chosen_sandbox
 from workroot.allocating.session_info import info_of, metadata_of
 from workroot.core.sessions import Owner
 from workroot.default_manager import get_session_context_manager
@@ -35,10 +36,18 @@ class SessionManager(RememberedValues):
     (`workroot.request_context`), else nobody: the program itself, which serves all its users. Somebody else's session
     reads as unknown.
 
+    Times to live count while the machine is awake: a computer that sleeps over night ends no session meanwhile, and
+    `expires_at` moves on by as much. They go on over restarts of whoever keeps the sessions.
+
+    Two bounds are of all sandboxes together: `max_allocated_sessions` that are active, above which none is allocated,
+    and `max_ended_sessions` of which it is remembered how they ended, above which the oldest are forgotten. So a tenant
+    who allocates without end locks the others out, and lets ends of theirs be forgotten, whose ids can be chosen again
+    then: limit how often each may (an id that is left out is never given twice).
+
     Args:
         sandbox_id: the tenant; else the variable `CHUK_SANDBOX_ID`, else `CHUK_HOST_SANDBOX_ID`, else a new one.
         session_factory: not used any more; anything but None is refused.
-        default_ttl_hours: how long a session lives for which nothing else is said.
+        default_ttl_hours: how long a session lives, in hours that the machine is awake, where nothing else is said.
         sessions: keeps the sessions; None for the manager of this process (`get_session_context_manager`). It is
             started with the first call, and stopped by whoever made it.
         owner: on whose behalf; its sandbox is not looked at.
@@ -87,6 +96,7 @@ class SessionManager(RememberedValues):
             StoreUnavailableError: nothing changed; the call may be repeated.
             TimeToLiveError: it cannot live for so long.
             TooManySessionsError: there is room for no other.
+            UserIdError: *user_id* cannot be one.
         """
         return (await self.allocate(session_id, user_id, ttl_hours, custom_metadata)).session.session_id
 
@@ -102,16 +112,13 @@ class SessionManager(RememberedValues):
         Args:
             session_id: None for a new id that nobody can guess.
             user_id: whose session it is to be; None for the user of the request, or nobody in particular.
-            ttl_hours: how long it lives, above 0; None for `default_ttl_hours`. Fractions count.
+            ttl_hours: how long it lives while the machine is awake, above 0; None for `default_ttl_hours`. Fractions
+                count.
             custom_metadata: what it remembers; not looked at where the session is not new.
         """
         user_id = acting_user(user_id)
         seconds = seconds_of(self.default_ttl_hours if ttl_hours is None else ttl_hours)
         values = custom_metadata if custom_metadata is not None else {}
-        if (kept := self._reached.here()) is not None:
-            return await kept.allocate(
-                self.owner, session_id=session_id, user_id=user_id, seconds=seconds, values=values
-            )
         return await self._reached.call(
             lambda kept: kept.allocate(
                 self.owner, session_id=session_id, user_id=user_id, seconds=seconds, values=values
@@ -121,11 +128,15 @@ class SessionManager(RememberedValues):
     async def validate_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Tell whether a session is active; that is a use of it, and does not make it live longer.
 
+        What is no text, such as a header that is missing, is no session: False.
+
         Raises:
             StoreUnavailableError: nobody knows now.
         """
+        if not is_text(session_id):
+            return False
         user_id = acting_user(user_id)
-        if (kept := self._reached.here()) is not None:
+        if (kept := self._reached.here()) is not None:  # through `call` it takes a quarter more
             return await kept.validate(self.owner, session_id, user_id=user_id)
         return await self._reached.call(lambda kept: kept.validate(self.owner, session_id, user_id=user_id))
 
@@ -155,7 +166,9 @@ class SessionManager(RememberedValues):
             TimeToLiveError: not above 0, or it would live for more than ten years from now.
         """
         user_id, seconds = acting_user(user_id), seconds_of(additional_hours)
-        return await self._reached.is_done(lambda kept: kept.extend(self.owner, session_id, seconds, user_id=user_id))
+        return is_text(session_id) and await self._reached.is_done(
+            lambda kept: kept.extend(self.owner, session_id, seconds, user_id=user_id)
+        )
 
     async def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """End a session for good; False: there is no active one."""
@@ -175,21 +188,23 @@ class SessionManager(RememberedValues):
         """Return what this process holds of the sandbox, and what became of what was asked for.
 
         `cached_sessions` are the active sessions that it holds, `max_cache_size` how many it may hold of all sandboxes.
-        `evictions` are those that had to give way to others: none ever has. Where another process keeps them, none is
-        held here: `stats` asks that one.
+        `evictions` are those that had to give way to others: none ever has.
+
+        What is not known here is None: `max_cache_size`, `hits`, `misses`, `expired` and `ended` before the first call,
+        and where another process keeps the sessions, of which none is held here. `stats` asks that one.
         """
         kept = self._reached.service
         counts = kept.stats_nowait(self.owner) if isinstance(kept, LedgerAllocations) else {}
         return {
             "cached_sessions": counts.get("active", 0),
-            "max_cache_size": counts.get("most", 0),
+            "max_cache_size": counts.get("most"),
             "sandbox_id": self.sandbox_id,
             "default_ttl_hours": self.default_ttl_hours,
-            "hits": counts.get("hits", 0),
-            "misses": counts.get("misses", 0),
+            "hits": counts.get("hits"),
+            "misses": counts.get("misses"),
             "evictions": 0,
-            "expired": counts.get("expired", 0),
-            "ended": counts.get("ended", 0),
+            "expired": counts.get("expired"),
+            "ended": counts.get("ended"),
         }
 
     async def stats(self) -> Mapping[str, int]:
@@ -202,6 +217,8 @@ class SessionManager(RememberedValues):
     async def _find(
         self, session_id: str, user_id: str | None, *, include_ended: bool
     ) -> tuple[AllocatedSession, float] | None:
+        if not is_text(session_id):
+            return None
         user_id = acting_user(user_id)
 
         async def find(allocations: AllocationService) -> tuple[AllocatedSession, float] | None:
@@ -214,6 +231,6 @@ class SessionManager(RememberedValues):
 
     async def _end(self, session_id: str, user_id: str | None, *, is_deleted: bool) -> bool:
         user_id = acting_user(user_id)
-        return await self._reached.call(
+        return is_text(session_id) and await self._reached.call(
             lambda kept: kept.end(self.owner, session_id, user_id=user_id, is_deleted=is_deleted)
         )

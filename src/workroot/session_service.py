@@ -53,6 +53,7 @@ class AllocationService(Protocol):
                 (`SessionEndedError`).
             TimeToLiveError: it cannot live for so long.
             TooManySessionsError: there is room for no other.
+            UserIdError: the user's id cannot be one.
         """
 
     async def validate(self, owner: Owner, session_id: str, *, user_id: str | None) -> bool:

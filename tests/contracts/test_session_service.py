@@ -34,6 +34,7 @@ from workroot.errors import (
     StrictModeError,
     TimeToLiveError,
     UnknownSessionError,
+    UserIdError,
 )
 from workroot.project_finder import ProjectFinder
 from workroot.session_context import SessionContextManager
@@ -492,7 +493,7 @@ async def test_what_cannot_be_an_id_is_allocated_to_nobody(world: World, session
 
 @pytest.mark.parametrize("user_id", ["", "a\nb", "x" * 100_000])
 async def test_what_cannot_be_a_user_is_refused(world: World, user_id: str) -> None:
-    with pytest.raises(MetadataError, match="a user's id is text"):
+    with pytest.raises(UserIdError, match="a user's id is text"):
         await _allocated(world, "s", user_id=user_id)
     assert await world.allocations.find(world.owner, "s", user_id=None) is None
 

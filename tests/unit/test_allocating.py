@@ -29,6 +29,7 @@ from workroot.errors import (
     TimeToLiveError,
     TooManySessionsError,
     UnknownSessionError,
+    UserIdError,
 )
 from workroot.redaction import short_session
 from workroot.session_context import SessionContextManager
@@ -163,8 +164,9 @@ async def test_an_id_that_is_no_text_is_refused(world: World) -> None:
 
 @pytest.mark.parametrize("user_id", ["", "x" * 257, "a\nb", "\ud800", "\u200e", 5])
 async def test_what_cannot_be_a_user_is_refused(world: World, user_id: str) -> None:
-    with pytest.raises(MetadataError, match="user"):
+    with pytest.raises(UserIdError, match="user") as refused:
         await world.new(user_id=user_id)
+    assert (refused.value.code, isinstance(refused.value, MetadataError)) == ("invalid_user", False)
 
 
 @pytest.mark.row("B12", "B16", "C6")
@@ -447,7 +449,7 @@ async def test_more_time_is_added_to_the_deadline_not_to_now(world: World) -> No
 async def test_no_session_lives_for_more_than_ten_years_by_being_extended(world: World) -> None:
     session_id = await world.new(seconds=9 * 365 * DAY)
 
-    with pytest.raises(TimeToLiveError):
+    with pytest.raises(TimeToLiveError, match="seconds from now"):
         await world.allocations.extend(ADA, session_id, 365 * DAY + 1, user_id=None)
 
     await world.allocations.extend(ADA, session_id, 365 * DAY - 1, user_id=None)
@@ -489,6 +491,40 @@ async def test_a_crash_in_the_first_minute_takes_no_time_back_from_anybody(world
     async with world.restarted() as after:  # nobody stopped the one before
         world.clock.advance(HOUR / 2)
         assert not await after.allocations.validate(ADA, session_id, user_id=None)
+
+
+@pytest.mark.row("B12", "B13")
+async def test_whoever_is_over_stays_so_though_the_machine_fails_before_anything_is_written_behind(
+    world: World,
+) -> None:
+    short, long = await world.new(seconds=1.25), await world.new(session_id=FIXED, seconds=HOUR)
+    world.clock.advance(1.25)
+    assert not await world.is_active(short)
+
+    async with world.restarted() as after:  # nobody stopped the one before
+        assert not await after.allocations.validate(ADA, short, user_id=None)
+        world.clock.advance(HOUR - 1.25)
+        assert not await after.allocations.validate(ADA, long, user_id=None), "nor has any other more time"
+
+
+async def test_where_the_clock_stands_is_kept_with_the_first_allocation_that_the_store_keeps_and_no_other(
+    world: World,
+) -> None:
+    world.store.fail(StoreUnavailableError("the disk is full"))
+    with pytest.raises(StoreUnavailableError):
+        await world.new(session_id=FIXED)
+    assert (await world.store.load()).idle_mark is None
+    world.clock.advance(1)
+
+    await world.new(session_id=FIXED)
+    first = (await world.store.load()).idle_mark
+    world.clock.advance(1)
+    await world.new()
+    await world.allocations.increment(ADA, FIXED, "n", 1, user_id=None)
+
+    assert first is not None
+    assert first.idle == 1.0
+    assert (await world.store.load()).idle_mark == first
 
 
 # Together with where it works

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,29 @@ def test_what_a_form_has_no_room_for_is_an_error() -> None:
         generate_secure_session_id("jwt", include_timestamp=True)
     with pytest.raises(IdFormatError, match=str(LONGEST_ID)):
         generate_secure_session_id("api_key", entropy_bits=4 * LONGEST_ID)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"length": "x", "alphabet": "ab"},
+        {"length": 20.5, "alphabet": "ab"},
+        {"length": 16, "alphabet": 5},
+        {"length": 16, "alphabet": "ab", "prefix": None},
+        {"length": 16, "alphabet": "ab", "separator": 1},
+        "abc",
+    ],
+)
+def test_a_custom_format_of_wrong_types_is_no_format(form: Any) -> None:
+    with pytest.raises(IdFormatError, match="custom format"):
+        generate_secure_session_id("x", form)
+    with pytest.raises(IdFormatError, match="custom format"):
+        validate_session_id_format("x" * 40, "x", custom_format=form)
+
+
+def test_bits_that_are_no_number_are_refused() -> None:
+    with pytest.raises(IdFormatError, match="bits"):
+        generate_secure_session_id(entropy_bits="many")  # type: ignore[arg-type]  # what a caller without types may pass
 
 
 def test_few_bits_asked_of_a_custom_format_do_not_make_it_weaker() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -23,11 +24,13 @@ from workroot.default_manager import get_session_context_manager, set_session_co
 from workroot.errors import (
     MetadataError,
     SessionEndedError,
+    SessionError,
     SessionTakenError,
     SettingsError,
     StoreUnavailableError,
     TimeToLiveError,
     UnknownSessionError,
+    UserIdError,
 )
 from workroot.request_context import RequestContext
 from workroot.session_context import SessionContextManager
@@ -325,6 +328,67 @@ async def test_a_user_gets_no_others_session_by_its_name(manager: SessionManager
     assert (again.is_new, again.session.values()) == (False, {"secret": 1})
 
 
+# What each call about a session comes to for a user whose it is not. `taken`: it is told that there is one, no more.
+CALLS_OF_A_SESSION: dict[str, tuple[Callable[..., Awaitable[object]], object]] = {
+    "allocate": (lambda of, name, **user: of.allocate(name, custom_metadata={"n": 0}, **user), SessionTakenError),
+    "allocate_session": (lambda of, name, **user: of.allocate_session(name, **user), SessionTakenError),
+    "append": (lambda of, name, **user: of.append(name, "items", 2, **user), UnknownSessionError),
+    "compare_and_set": (lambda of, name, **user: of.compare_and_set(name, "n", 1, 2, **user), UnknownSessionError),
+    "delete_session": (lambda of, name, **user: of.delete_session(name, **user), False),
+    "extend_session_ttl": (lambda of, name, **user: of.extend_session_ttl(name, 1, **user), False),
+    "get_session_info": (lambda of, name, **user: of.get_session_info(name, include_ended=True, **user), None),
+    "get_session_metadata": (lambda of, name, **user: of.get_session_metadata(name, **user), None),
+    "increment": (lambda of, name, **user: of.increment(name, "n", **user), UnknownSessionError),
+    "invalidate_session": (lambda of, name, **user: of.invalidate_session(name, **user), False),
+    "take": (lambda of, name, **user: of.take(name, "n", **user), UnknownSessionError),
+    "update_session_metadata": (lambda of, name, **user: of.update_session_metadata(name, {"n": 0}, **user), False),
+    "validate_session": (lambda of, name, **user: of.validate_session(name, **user), False),
+}
+CALLS_OF_THE_SANDBOX = {"cleanup_expired_sessions", "get_cache_stats", "stats"}
+CALLS_THAT_READ_NOTHING = {
+    "generate_artifact_key",
+    "get_canonical_prefix",
+    "get_session_prefix_pattern",
+    "parse_grid_key",
+}
+
+
+def test_of_each_call_it_is_said_what_it_comes_to_for_another_user() -> None:
+    public = {name for name, _ in inspect.getmembers(SessionManager, callable) if not name.startswith("_")}
+
+    assert public == {*CALLS_OF_A_SESSION, *CALLS_OF_THE_SANDBOX, *CALLS_THAT_READ_NOTHING}
+
+
+async def outcome_of(call: Awaitable[object]) -> object:
+    try:
+        return await call
+    except SessionError as error:
+        return type(error)
+
+
+@pytest.mark.row("B11", "C12", "K2")
+@pytest.mark.parametrize("is_of_request", [True, False], ids=["of the request", "as an argument"])
+@pytest.mark.parametrize("name", CALLS_OF_A_SESSION)
+async def test_to_another_user_a_session_is_unknown_in_every_call_and_nothing_changes(
+    manager: SessionManager, sessions: SessionContextManager, store: HeldStore, name: str, is_of_request: bool
+) -> None:
+    call, outcome = CALLS_OF_A_SESSION[name]
+    await manager.allocate_session("fixed", user_id="alice", custom_metadata={"n": 1, "items": [1]})
+    assert await manager.validate_session("fixed")  # its use is noted, so the next asks memory alone
+    before = await store.load(), sessions._ledger.allocations.all()
+
+    if is_of_request:
+        async with RequestContext(user_id="mallory"):
+            came_of_it = await outcome_of(call(manager, "fixed"))
+    else:
+        came_of_it = await outcome_of(call(manager, "fixed", user_id="mallory"))
+
+    assert came_of_it == outcome
+    assert (await store.load(), sessions._ledger.allocations.all()) == before
+    async with RequestContext(user_id="alice"):
+        assert await outcome_of(call(manager, "fixed")) != outcome, "to her it is not"
+
+
 async def test_the_acting_user_is_the_argument_else_the_requests_else_the_program_itself(
     manager: SessionManager,
 ) -> None:
@@ -345,6 +409,61 @@ async def test_the_acting_user_is_the_argument_else_the_requests_else_the_progra
         assert await manager.validate_session(session_id, user_id="alice"), "an argument counts before the request"
         assert not await manager.validate_session(session_id, user_id="carol")
     assert not await manager.validate_session(session_id, user_id="bob")
+
+
+NO_TEXT = [None, 5, b"fixed", ["fixed"], {}, object()]
+
+
+@pytest.mark.parametrize("given", NO_TEXT, ids=lambda given: type(given).__name__)
+async def test_what_is_no_text_is_no_session(manager: SessionManager, given: Any) -> None:
+    await manager.allocate_session("fixed")
+    nothing: dict[Callable[[Any], Awaitable[object]], object] = {
+        manager.validate_session: False,
+        manager.get_session_info: None,
+        manager.get_session_metadata: None,
+        manager.delete_session: False,
+        manager.invalidate_session: False,
+    }
+    for look, answer in nothing.items():
+        assert await look(given) is answer
+    assert await manager.update_session_metadata(given, {"a": 1}) is False
+    assert await manager.extend_session_ttl(given, 1) is False
+    for call in (
+        manager.increment(given, "n"),
+        manager.append(given, "items", 1),
+        manager.take(given, "n"),
+        manager.compare_and_set(given, "n", None, 1),
+    ):
+        with pytest.raises(SessionError, match="text"):
+            await call
+
+
+async def test_errors_say_what_an_author_can_do_about_them(manager: SessionManager) -> None:
+    with pytest.raises(UnknownSessionError) as unknown:
+        await manager.increment("made-up", "n")
+    with pytest.raises(SessionError) as impossible:
+        await manager.allocate_session("../x")
+    for refused in (unknown, impossible):
+        assert "allocate_session()" in str(refused.value)
+        assert "working_directory" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("hours", "told"), [(-1, "-1 hours"), ("1", "'1' hours"), (0, "0 hours"), (1e9, "0.0 hours")])
+async def test_a_time_to_live_is_refused_in_the_words_it_was_given_in(
+    manager: SessionManager, hours: Any, told: str
+) -> None:
+    await manager.allocate_session("fixed")
+    for call in (manager.allocate_session(ttl_hours=hours), manager.extend_session_ttl("fixed", hours)):
+        with pytest.raises(TimeToLiveError) as refused:
+            await call
+        assert str(refused.value).endswith(told)
+
+
+@pytest.mark.parametrize("user_id", ["", "a\nb", 5])
+async def test_what_can_be_no_user_is_not_called_metadata(manager: SessionManager, user_id: Any) -> None:
+    with pytest.raises(UserIdError) as refused:
+        await manager.allocate_session(user_id=user_id)
+    assert isinstance(refused.value, ValueError)
 
 
 # What it remembers
@@ -438,6 +557,7 @@ async def test_a_store_that_cannot_be_read_is_an_error_for_whoever_asks() -> Non
 async def test_figures_have_the_names_that_programs_know(manager: SessionManager, clock: ManualClock) -> None:
     nothing = manager.get_cache_stats()
     assert (nothing["cached_sessions"], nothing["sandbox_id"], nothing["default_ttl_hours"]) == (0, "shop", 24)
+    assert (nothing["hits"], nothing["max_cache_size"]) == (None, None), "nobody was asked yet"
     session_id = await manager.allocate_session()
     await manager.allocate_session(ttl_hours=1)
     for each in (session_id, session_id, "made-up"):
@@ -468,6 +588,7 @@ async def test_artifacts_of_a_session_have_keys_of_its_sandbox(manager: SessionM
     parsed = manager.parse_grid_key(key)
     assert parsed is not None
     assert (parsed["sandbox_id"], parsed["session_id"], parsed["artifact_id"]) == ("shop", session_id, "report")
+    assert manager.generate_artifact_key(session_id, "report", "page/1") == f"{key}/page/1"
 
 
 async def test_sessions_of_a_database_are_there_again_after_a_restart(tmp_path: Any) -> None:
@@ -677,6 +798,47 @@ async def test_a_call_whose_loop_ends_under_it_is_told_to_come_again(clock: Manu
 
         assert await manager.validate_session(await manager.allocate_session())
         await manager._reached._home.service.stop()  # type: ignore[union-attr]  # it has one by now
+
+
+@pytest.mark.row("B4")
+async def test_a_call_whose_loop_stops_under_it_without_a_word_is_told_to_come_again() -> None:
+    home = HomeLoop(SessionContextManager(MemoryStore(), FakePlaces({})))
+    there, begun = asyncio.new_event_loop(), threading.Event()
+
+    async def nothing() -> None:
+        pass
+
+    async def wait_for_ever() -> None:
+        begun.set()
+        there.stop()  # what has begun there stands still from now on
+        await anyio.sleep_forever()
+
+    def live() -> None:
+        asyncio.set_event_loop(there)
+        there.run_until_complete(home.call(nothing))
+        there.call_soon(running.set)
+        there.run_forever()
+
+    running = threading.Event()
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        assert await asyncio.to_thread(running.wait, 20)
+        with anyio.fail_after(10), pytest.raises(StoreUnavailableError, match="repeat the call"):
+            await home.call(wait_for_ever)
+        assert begun.is_set()
+    finally:
+        await asyncio.to_thread(thread.join, 20)
+        await asyncio.to_thread(_end, there)
+
+
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what stands still in a loop that has stopped, and close it."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.wait(tasks))
+    loop.close()
 
 
 async def test_what_another_loop_does_for_whoever_is_cancelled_is_cancelled_there() -> None:

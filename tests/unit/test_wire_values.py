@@ -340,6 +340,7 @@ CROSSING_ERRORS: list[WorkrootError] = [
     errors.TimeToLiveError(-1),
     errors.TooManySessionsError(7),
     errors.UnknownSessionError("s"),
+    errors.UserIdError("a user's id is text"),
 ]
 
 

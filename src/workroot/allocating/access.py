@@ -13,12 +13,12 @@ from workroot.core.allocations import AllocatedSession, SessionStatus
 from workroot.core.sessions import SessionId, SessionKey, check_session_id
 from workroot.errors import (
     ClosedSessionError,
-    MetadataError,
     NotStartedError,
     SessionEndedError,
     SessionError,
     SessionTakenError,
     UnknownSessionError,
+    UserIdError,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Access", "check_user", "checked_id", "serves"]
 
 _LONGEST_USER_ID = 256
+_ALLOCATE_ONE = "allocate one with allocate_session(), and pass on the id that it returns"
 
 
 class Access:
@@ -52,7 +53,7 @@ class Access:
         key = SessionKey(owner.sandbox, SessionId(session_id))
         found = self._table.get(key)
         if found is None or not serves(found, owner, user_id):
-            raise UnknownSessionError(session_id)
+            raise UnknownSessionError(session_id, _ALLOCATE_ONE)
         status, entry = self.status(found), self._table.entry(*key)
         if entry is None or status is not SessionStatus.ACTIVE:
             raise SessionEndedError(session_id, status)
@@ -70,7 +71,7 @@ class Access:
         if found is None:
             self._check_free(owner, session_id)
             return None
-        if found.owner != owner or (user_id is not None and found.user_id != user_id):
+        if not serves(found, owner, user_id) or (user_id is not None and found.user_id is None):
             raise SessionTakenError(session_id)
         return self.own(owner, session_id, user_id)
 
@@ -101,7 +102,9 @@ class Access:
 
 def serves(session: AllocatedSession, owner: Owner, user_id: str | None) -> bool:
     """Tell whether a session is the caller's to use."""
-    return session.owner == owner and (user_id is None or session.user_id is None or session.user_id == user_id)
+    return (session.owner is owner or session.owner == owner) and (
+        user_id is None or session.user_id is None or session.user_id == user_id
+    )
 
 
 def checked_id(session_id: str) -> SessionId:
@@ -112,14 +115,21 @@ def checked_id(session_id: str) -> SessionId:
     """
     if not isinstance(session_id, str):
         raise SessionError(repr(session_id)[:200], f"a session id is text, not {type(session_id).__name__}")
-    return check_session_id(session_id)
+    try:
+        return check_session_id(session_id)
+    except SessionError as error:
+        raise SessionError(
+            error.session_id,
+            f"{error.session_id!r} cannot be a session id: 1 to 128 letters, digits, '.', '_' or '-', beginning with "
+            f"a letter or digit; allocate_session() without one returns a new one",
+        ) from None
 
 
 def check_user(user_id: str) -> None:
     """Check that a user's id can be kept and shown.
 
     Raises:
-        MetadataError: it cannot.
+        UserIdError: it cannot.
     """
     if not isinstance(user_id, str) or not 0 < len(user_id) <= _LONGEST_USER_ID or not user_id.isprintable():
-        raise MetadataError(f"a user's id is text of 1 to {_LONGEST_USER_ID} printable characters")
+        raise UserIdError(f"a user's id is text of 1 to {_LONGEST_USER_ID} printable characters")

@@ -54,10 +54,11 @@ class LedgerAllocations(SessionChanges):
         """Make a session, or return the one of that id if it is the caller's already.
 
         Raises:
-            MetadataError: it cannot remember that, or the user's id cannot be one.
+            MetadataError: it cannot remember that.
             SessionError: as `AllocationService.allocate`.
             TimeToLiveError: it cannot live for so long.
             TooManySessionsError: there is room for no other.
+            UserIdError: the user's id cannot be one.
         """
         seconds, metadata = checked_seconds(seconds), checked_text(values)
         if user_id is not None:
@@ -80,11 +81,7 @@ class LedgerAllocations(SessionChanges):
         entry = self._recent.get(session_id)
         if entry is not None:
             session = entry.session
-            if (
-                (session.owner is owner or session.owner == owner)
-                and (user_id is None or session.user_id is None or session.user_id == user_id)
-                and self._now() < session.deadline
-            ):
+            if serves(session, owner, user_id) and self._now() < session.deadline:
                 entry.counts.hits += 1
                 return True
         return self._validate(owner, session_id, user_id)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from workroot.session_service import AllocationService, SessionService
 
-__all__ = ["ReachedSessions", "acting_user"]
+__all__ = ["ReachedSessions", "acting_user", "is_text"]
 
 _T = TypeVar("_T")
 
@@ -65,3 +65,11 @@ class ReachedSessions:
 def acting_user(user_id: str | None) -> str | None:
     """Return who acts: the argument, else the user of the request that is served, else None, the program itself."""
     return user_id if user_id is not None else request_context.get_user_id()
+
+
+def is_text(session_id: object) -> bool:
+    """Tell whether there can be a session of this id: none has one that is no text, such as a header that is missing.
+
+    Asked before whoever keeps the sessions is, so that all of them answer alike.
+    """
+    return isinstance(session_id, str)

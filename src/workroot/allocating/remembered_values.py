@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workroot.allocating.reached import acting_user
-from workroot.allocating.sandboxes import GridKeys
+from workroot.allocating.access import checked_id
+from workroot.allocating.grid_keys import GridKeys
+from workroot.allocating.reached import acting_user, is_text
+from workroot.allocating.values import checked_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +41,7 @@ class RememberedValues(GridKeys):
             StoreUnavailableError: nothing changed; the call may be repeated.
         """
         user_id = acting_user(user_id)
-        return await self._reached.is_done(
+        return is_text(session_id) and await self._reached.is_done(
             lambda kept: kept.update(self.owner, session_id, custom_metadata, user_id=user_id, merge=merge)
         )
 
@@ -51,8 +53,8 @@ class RememberedValues(GridKeys):
             SessionError: there is no active session of that id.
             StoreUnavailableError: nothing changed; the call may be repeated.
         """
-        user_id = acting_user(user_id)
-        return await self._reached.call(lambda kept: kept.increment(self.owner, session_id, name, by, user_id=user_id))
+        user_id, known = acting_user(user_id), checked_id(session_id)
+        return await self._reached.call(lambda kept: kept.increment(self.owner, known, name, by, user_id=user_id))
 
     async def append(
         self, session_id: str, name: str, value: JsonValue, *, most: int | None = None, user_id: str | None = None
@@ -70,19 +72,21 @@ class RememberedValues(GridKeys):
             MetadataError: what is there is no list, or it cannot be remembered.
             SessionError: as `increment`.
         """
-        user_id = acting_user(user_id)
+        user_id, known = acting_user(user_id), checked_id(session_id)
         return await self._reached.call(
-            lambda kept: kept.append(self.owner, session_id, name, value, user_id=user_id, most=most)
+            lambda kept: kept.append(self.owner, known, name, value, user_id=user_id, most=most)
         )
 
     async def take(self, session_id: str, name: str, *, user_id: str | None = None) -> JsonValue:
         """Forget a value and return it, None where there is none: of many who ask at once, one gets it.
 
         Raises:
+            MetadataError: the name is not text.
             SessionError: as `increment`.
         """
-        user_id = acting_user(user_id)
-        return await self._reached.call(lambda kept: kept.take(self.owner, session_id, name, user_id=user_id))
+        user_id, known = acting_user(user_id), checked_id(session_id)
+        checked_name(name)
+        return await self._reached.call(lambda kept: kept.take(self.owner, known, name, user_id=user_id))
 
     async def compare_and_set(
         self, session_id: str, name: str, expected: JsonValue, value: JsonValue, *, user_id: str | None = None
@@ -93,7 +97,7 @@ class RememberedValues(GridKeys):
             MetadataError: *value* cannot be remembered.
             SessionError: as `increment`.
         """
-        user_id = acting_user(user_id)
+        user_id, known = acting_user(user_id), checked_id(session_id)
         return await self._reached.call(
-            lambda kept: kept.compare_and_set(self.owner, session_id, name, expected, value, user_id=user_id)
+            lambda kept: kept.compare_and_set(self.owner, known, name, expected, value, user_id=user_id)
         )

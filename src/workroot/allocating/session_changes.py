@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 from workroot.allocating.access import Access, checked_id
 from workroot.allocating.values import added, appended, checked_name, checked_text, is_same, updated
 from workroot.core.allocation_table import AllocationEntry
-from workroot.core.allocations import AllocatedSession, checked_seconds
+from workroot.core.allocations import LONGEST_SECONDS, AllocatedSession, checked_seconds
 from workroot.core.changes import AllocationSaved
 from workroot.core.sessions import SessionKey
-from workroot.errors import MetadataError
+from workroot.errors import MetadataError, TimeToLiveError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -104,7 +104,8 @@ class SessionChanges:
         async with self._turns.take(SessionKey(owner.sandbox, checked_id(session_id))):
             entry = self._access.own(owner, session_id, user_id)
             deadline = entry.session.deadline + more
-            checked_seconds(deadline - self._idle.now())
+            if (lives := deadline - self._idle.now()) > LONGEST_SECONDS:
+                raise TimeToLiveError(lives, "seconds from now")
             return await self._save(entry, entry.session.metadata, deadline)
 
     async def _change(

@@ -85,6 +85,11 @@ class DaemonClient:
 
     # Life
 
+    @property
+    def is_started(self) -> bool:
+        """Whether there is a connection, whoever's call opened it."""
+        return self._links.is_open
+
     async def start(self) -> None:
         """Connect, so that it shows at once if there is no daemon. Idempotent; starts again after `stop`.
 

@@ -71,6 +71,11 @@ class Links:
                 return await link.ask(command, arguments, what=what, until=until)
         raise DaemonUnavailableError(self.path, "this program closed the connection")
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an event loop that goes on has a connection, or opens one."""
+        return any(not _is_over(loop, of_loop) for loop, of_loop in tuple(self._of_loops.items()))
+
     def close(self) -> None:
         """Close all connections; what is in flight fails. The next call opens one anew. Idempotent."""
         here = asyncio.get_running_loop()

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         SessionTakenError,
         TimeToLiveError,
         TooManySessionsError,
+        UserIdError,
     )
     from workroot.errors.names import GridPathError, IdFormatError
     from workroot.errors.providers import (
@@ -128,6 +129,7 @@ __all__ = [
     "TooManySessionsError",
     "TrustError",
     "UnknownSessionError",
+    "UserIdError",
     "UserRequiredError",
     "ValueRefusedError",
     "WorkrootError",
@@ -149,6 +151,7 @@ _HOMES = {
     "SessionTakenError": "workroot.errors.allocations",
     "TimeToLiveError": "workroot.errors.allocations",
     "TooManySessionsError": "workroot.errors.allocations",
+    "UserIdError": "workroot.errors.allocations",
     "UserRequiredError": "workroot.errors.requests",
     "ValueRefusedError": "workroot.errors.providers",
 }

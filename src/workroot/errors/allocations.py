@@ -5,7 +5,14 @@ from __future__ import annotations
 from workroot.errors.sessions import SessionError
 from workroot.errors.tree import WorkrootError
 
-__all__ = ["MetadataError", "SessionEndedError", "SessionTakenError", "TimeToLiveError", "TooManySessionsError"]
+__all__ = [
+    "MetadataError",
+    "SessionEndedError",
+    "SessionTakenError",
+    "TimeToLiveError",
+    "TooManySessionsError",
+    "UserIdError",
+]
 
 _LONGEST = 100  # letters of what was given, in a message
 
@@ -42,6 +49,12 @@ class MetadataError(WorkrootError, ValueError):
     """A session cannot remember this; nothing changed."""
 
     code = "invalid_metadata"
+
+
+class UserIdError(WorkrootError, ValueError):
+    """A session cannot be of a user of this id; nothing changed."""
+
+    code = "invalid_user"
 
 
 class TooManySessionsError(WorkrootError):

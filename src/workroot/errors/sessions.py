@@ -13,6 +13,10 @@ __all__ = [
     "UnknownSessionError",
 ]
 
+_OPEN_ONE = (
+    "call set_working_directory without session_id to open a new one, and pass on the session_id that it returns"
+)
+
 
 class SessionError(WorkrootError):
     """A session handle cannot be used.
@@ -42,12 +46,8 @@ class UnknownSessionError(SessionError):
 
     code = "unknown_session"
 
-    def __init__(self, session_id: str) -> None:
-        super().__init__(
-            session_id,
-            f"unknown session {session_id!r}: call set_working_directory without session_id to open a new one, "
-            f"and pass on the session_id that it returns",
-        )
+    def __init__(self, session_id: str, cure: str = _OPEN_ONE) -> None:
+        super().__init__(session_id, f"unknown session {session_id!r}: {cure}")
 
 
 class ClosedSessionError(SessionError):

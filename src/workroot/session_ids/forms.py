@@ -12,7 +12,7 @@ import secrets
 import string
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypedDict
@@ -124,6 +124,8 @@ def generate_secure_session_id(
     Raises:
         IdFormatError: the protocol is unknown, the form has no room for what was asked, or the id would be too long.
     """
+    if entropy_bits is not None and not isinstance(entropy_bits, int):
+        raise IdFormatError(f"random bits are a whole number, not {type(entropy_bits).__name__}")
     if custom_format is None and _known(protocol) is ProtocolType.UUID:
         if include_timestamp or (entropy_bits or 0) > _UUID_BITS:
             raise IdFormatError(
@@ -195,12 +197,17 @@ def _known(protocol: str) -> ProtocolType:
 
 
 def _custom(given: CustomFormat) -> _Form:
+    if not isinstance(given, Mapping):
+        raise IdFormatError(f"a custom format is a dictionary, not {type(given).__name__}")
     length, alphabet = given.get("length", 0), given.get("alphabet", "")
+    prefix, separator = given.get("prefix", ""), given.get("separator", "-")
+    if not isinstance(length, int) or not all(isinstance(each, str) for each in (alphabet, prefix, separator)):
+        raise IdFormatError("of a custom format the length is a whole number, and all else is text")
     if length < _SHORTEST_ID:
         raise IdFormatError(f"a custom format needs a length of at least {_SHORTEST_ID}, not {length}")
     if len(alphabet) < 2 or len(set(alphabet)) != len(alphabet):
         raise IdFormatError("a custom format needs an alphabet of at least two characters, none of them twice")
-    return _Form(length, alphabet, given.get("prefix", ""), given.get("separator", "-"))
+    return _Form(length, alphabet, prefix, separator)
 
 
 def _needed(bits: float, alphabet: str) -> int:

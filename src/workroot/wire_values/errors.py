@@ -31,6 +31,7 @@ from workroot.errors import (
     TimeToLiveError,
     TooManySessionsError,
     UnknownSessionError,
+    UserIdError,
     WorkrootError,
 )
 from workroot.wire_values.codec import BOOLEAN, INTEGER, TEXT, Codec, optional, texts_of, tuple_of
@@ -72,6 +73,7 @@ ATTRIBUTES: Mapping[type[WorkrootError], _Attributes] = {
     TimeToLiveError: _NONE,
     TooManySessionsError: {"most": INTEGER},
     UnknownSessionError: _SESSION,
+    UserIdError: _NONE,
 }
 """The errors that cross as themselves, each with what it says beside its text."""
 
