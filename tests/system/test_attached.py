@@ -256,8 +256,9 @@ async def test_a_broken_config_is_no_missing_project(home: Home, mode: str) -> N
         needed = error_of(await client.call_tool("where"))
         if_any = error_of(await client.call_tool("where_if_any"))
 
-    assert needed[0] == if_any[0] == "project_needed"
+    assert needed[0] == if_any[0] == "invalid_config"
     assert "config.toml" in needed[1]
+    assert "Next: ask the user to mend the config" in needed[1]
     assert needed == if_any
 
 

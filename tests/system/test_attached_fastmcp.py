@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import anyio
 import fastmcp
@@ -562,7 +562,7 @@ async def test_the_authenticated_user_owns_the_session_and_no_other_sees_it(plac
             refused = await error_of(bob, "whose", session_id=moved["session_id"])
             known = await answer_of(bob, "list_projects")
 
-    assert hers["result"] == "ada in secret"
+    assert hers["result"] == "subject::ada in secret"
     assert "unknown" in refused
     assert "secret" not in refused
     assert known["projects"] == []
@@ -604,7 +604,7 @@ async def test_an_error_of_ours_from_the_authors_own_rate_limit_is_told_as_it_is
                 raise ToolNameError(["that is too many"])
 
     limit, app = Switched(), FastMCP[Any]("busy")
-    attach(app, rate_limit=cast("RateLimit", limit))
+    attach(app, rate_limit=limit)
 
     @app.tool
     async def plain() -> str:

@@ -235,8 +235,8 @@ async def test_two_authenticated_users_of_one_server_never_meet(home: Home, mode
     assert listed is not None
     assert [row["root"] for row in listed["projects"]] == [str(shop)]
     assert own == f"{session} {lab}"
-    assert (in_force["user_id"], in_force["session_id"]) == ("ada", session)
-    assert (by_bob["user_id"], by_bob["session_id"]) == ("bob", None)
+    assert (in_force["user_id"], in_force["session_id"]) == ("subject::ada", session)
+    assert (by_bob["user_id"], by_bob["session_id"]) == ("subject::bob", None)
 
 
 async def test_another_users_process_is_no_sign(home: Home) -> None:

@@ -81,6 +81,7 @@ async def test_a_second_process_on_the_file_tells_every_call_to_be_a_client_inst
 
     assert [code for code, _ in refused] == ["store_in_use"] * 3
     assert all(file in text and "workroot.connect()" in text for _, text in refused)
+    assert all("workroot status" not in text for _, text in refused)
     assert "where" in listed
     assert still == f"lab {lab}"
 
@@ -98,6 +99,7 @@ async def test_a_failed_start_is_told_and_tried_again(home: Home, mode: str) -> 
     assert first == second
     assert first[0] == "store_unavailable"
     assert str(there) in first[1]
+    assert "workroot status" not in first[1]
     assert third == f"lab {lab}"
 
 

@@ -20,6 +20,11 @@ PEERS, TABLE = "unit/test_attached_peers.py", "unit/test_attached_tools.py"
 CONTRACT = "../src/workroot/testing/provider_contract.py"  # run by contracts/test_providers.py
 IN_MEMORY, IN_A_FILE = "unit/test_providers_memory.py", "system/test_providers_sqlite.py"
 CONTEXT = "unit/test_request_context.py"
+TOLD, OF_FASTMCP = "system/test_attached_errors.py", "system/test_attached_fastmcp_http.py"
+USERS, GIVEN = "system/test_attached_users.py", "system/test_attached_allocations.py"
+MANAGER, ALLOCATING = "unit/test_session_manager.py", "unit/test_allocating.py"
+MANAGER_OF_DAEMON = "system/test_session_manager_of_daemon.py"
+CHANNELS, ASKING = "system/test_attached_channels.py", "unit/test_asking.py"
 
 SHOWN_BY = {
     "They are filled by": (
@@ -56,7 +61,10 @@ SHOWN_BY = {
         f"{TOOLS}::test_an_argument_that_a_tool_does_not_take_is_refused_with_the_near_match",
     ),
     "Clients never meet": (f"{HTTP}::test_clients_in_several_projects_never_see_each_others",),
-    "Users never meet": (f"{HTTP}::test_two_authenticated_users_of_one_server_never_meet",),
+    "Users never meet": (
+        f"{HTTP}::test_two_authenticated_users_of_one_server_never_meet",
+        f"{USERS}::test_users_of_one_name_of_two_issuers_and_a_client_of_that_name_never_meet",
+    ),
     "No header value": (
         f"{HTTP}::test_a_connection_id_that_nobody_gave_stands_for_nobody",
         f"{HTTP}::test_the_header_names_a_session_and_a_made_up_one_is_none",
@@ -96,9 +104,15 @@ SHOWN_BY = {
         f"{PROTOCOL}::test_sessions_have_a_most_and_an_end",
         f"{PROTOCOL}::test_where_the_author_keeps_events_a_client_gets_those_that_it_missed",
         f"{PROTOCOL}::test_where_nobody_keeps_events_a_client_that_wants_them_is_told_so",
+        f"{OF_FASTMCP}::test_where_nobody_keeps_events_a_client_that_wants_them_is_told_so",
         f"{PROTOCOL}::test_a_call_that_a_client_gives_up_is_stopped_and_another_of_its_goes_on",
         f"{PROTOCOL}::test_a_tool_that_is_a_plain_function_holds_up_nobody",
         f"{PROTOCOL}::test_a_server_that_is_told_to_end_lets_a_call_under_way_finish",
+    ),
+    "A foreign `Host`": (
+        f"{PROTOCOL}::test_an_unknown_protocol_is_not_promised_and_a_batch_and_other_sites_are_refused",
+        f"{OF_FASTMCP}::test_a_foreign_host_or_origin_is_refused_on_loopback_and_clients_are_served",
+        f"{OF_FASTMCP}::test_the_same_holds_for_run_and_who_said_otherwise_is_not_overruled",
     ),
     "A start that fails": (f"{STORES}::test_a_failed_start_is_told_and_tried_again",),
     "It never starts": (f"{STORES}::test_without_a_daemon_every_call_says_so",),
@@ -120,6 +134,61 @@ SHOWN_BY = {
         f"{DAEMON}::test_two_authenticated_users_of_a_server_never_meet_in_the_daemon",
     ),
     "It stays as long as": (f"{CLIENT}::test_a_daemon_stays_for_as_long_as_a_program_keeps_its_sessions_there",),
+    "It keeps them where": (
+        f"{GIVEN}::test_a_manager_opens_the_servers_sessions_and_they_end_with_the_server",
+        f"{GIVEN}::test_a_session_that_the_server_gave_its_user_is_that_users_request_over_a_restart",
+        f"{MANAGER}::test_without_another_the_manager_of_the_process_keeps_the_sessions",
+        f"{MANAGER_OF_DAEMON}::test_the_interface_is_the_same_and_sandboxes_do_not_meet",
+    ),
+    "A session that a caller names": (
+        f"{GIVEN}::test_a_session_that_the_server_gave_its_user_is_that_users_request_over_a_restart",
+        f"{GIVEN}::test_a_session_of_a_server_without_users_is_its_callers_and_may_work_somewhere",
+    ),
+    "Inside of a request": (
+        f"{MANAGER}::test_the_acting_user_is_the_argument_else_the_requests_else_the_program_itself",
+        f"{MANAGER}::test_to_another_user_a_session_is_unknown_in_every_call_and_nothing_changes",
+        f"{ALLOCATING}::test_a_stranger_cannot_take_over_an_id",
+    ),
+    "Without an authenticated user": (
+        f"{MANAGER}::test_the_acting_user_is_the_argument_else_the_requests_else_the_program_itself",
+        f"{ALLOCATING}::test_a_session_of_nobody_in_particular_serves_every_user_of_its_program",
+        f"{GIVEN}::test_without_users_every_caller_reaches_what_the_program_gave_anybody",
+    ),
+    "Changes are atomic": (
+        f"{ALLOCATING}::test_a_hundred_that_add_to_a_number_at_once_lose_none",
+        f"{ALLOCATING}::test_values_that_are_set_at_once_are_all_there",
+        f"{ALLOCATING}::test_of_many_that_compare_and_set_one_value_one_succeeds",
+        "contracts/test_session_service.py::test_of_many_who_take_a_value_at_once_one_gets_it",
+    ),
+    "A session is `active`": (f"{MANAGER}::test_status_says_how_a_session_ended",),
+    "An end is final": (
+        f"{ALLOCATING}::test_an_end_is_final",
+        f"{ALLOCATING}::test_ended_sessions_are_forgotten_after_a_while_and_their_ids_are_free_again",
+        f"{ALLOCATING}::test_no_more_ends_are_remembered_than_may_be",
+    ),
+    "A time to live counts": (
+        f"{ALLOCATING}::test_a_wall_clock_that_jumps_ends_nothing",
+        f"{ALLOCATING}::test_times_to_live_go_on_over_a_restart_by_the_time_that_the_machine_was_awake",
+        f"{ALLOCATING}::test_a_session_may_live_for_less_than_a_second_and_exactly_so",
+        f"{MANAGER}::test_expiry_does_not_slide_and_is_told_the_same_each_time",
+    ),
+    "A store in trouble": (
+        f"{MANAGER}::test_a_store_in_trouble_is_never_no_such_session",
+        f"{ALLOCATING}::test_a_store_in_trouble_is_an_error_and_nothing_changes",
+    ),
+    "A question goes the way": (
+        f"{CHANNELS}::test_each_client_of_the_handshake_era_answers_its_own_calls_questions",
+        f"{ASKING}::test_a_question_goes_the_way_of_the_call_that_asks",
+    ),
+    "Asking is possible": (
+        f"{CHANNELS}::test_a_client_that_cannot_be_asked_is_not_and_the_reason_is_told",
+        f"{CHANNELS}::test_a_tool_sees_its_request_and_what_its_client_can_be_asked_for",
+        f"{ASKING}::test_the_refusal_of_the_modern_era_names_the_way_of_each_framework",
+    ),
+    "Who says no": (
+        f"{CHANNELS}::test_a_client_that_says_no_is_told_from_one_that_cannot_be_asked",
+        f"{CHANNELS}::test_a_client_that_stays_silent_is_not_waited_for_beyond_the_deadline",
+    ),
     "All providers mean": (
         f"{CONTRACT}::test_what_is_no_time_to_live_is_an_error_and_changes_nothing",
         f"{CONTRACT}::test_the_longest_key_and_value_are_kept_and_longer_ones_are_errors",
@@ -179,9 +248,18 @@ SHOWN_BY = {
 
 ERRORS = {
     "project_needed": f"{TOOLS}::test_without_a_project_a_tool_that_needs_one_fails_and_one_that_does_not_runs",
+    "invalid_config": f"{TOOLS}::test_a_broken_config_is_no_missing_project",
+    "invalid_directory": f"{TOLD}::test_what_cannot_be_done_is_told_by_code",
+    "unknown_project": f"{TOLD}::test_what_cannot_be_done_is_told_by_code",
     "session_needed": f"{TOOLS}::test_a_session_that_is_not_there_is_an_error_that_says_which",
     "unknown_session": f"{TOOLS}::test_a_session_that_is_not_there_is_an_error_that_says_which",
+    "invalid_session": f"{HTTP}::test_the_header_names_a_session_and_a_made_up_one_is_none",
     "closed_session": f"{TOOLS}::test_a_session_that_is_not_there_is_an_error_that_says_which",
+    "expired_session": f"{TOLD}::test_a_session_that_was_idle_for_too_long_is_told_from_an_unknown_one",
+    "session_ended": f"{TOLD}::test_what_cannot_be_done_is_told_by_code",
+    "session_required": f"{TOLD}::test_an_error_of_workroots_in_a_tools_body_reaches_the_client_as_it_is",
+    "user_required": f"{TOLD}::test_an_error_of_workroots_in_a_tools_body_reaches_the_client_as_it_is",
+    "channel_unavailable": f"{TOLD}::test_an_error_of_workroots_in_a_tools_body_reaches_the_client_as_it_is",
     "invalid_arguments": f"{TOOLS}::test_an_argument_that_a_tool_does_not_take_is_refused_with_the_near_match",
     "signs_disagree": f"{HTTP}::test_the_directory_in_the_url_counts_as_the_header_does",
     "strict_mode": f"{TOOLS}::test_a_strict_project_answers_for_nothing_outside_of_it",
@@ -203,6 +281,27 @@ VARIABLES = {
     ),
 }
 """Each row of the table of variables, and the test that sets it."""
+
+SAID = {
+    "`await send_progress(progress, total, message)`": (
+        f"{CHANNELS}::test_two_clients_calls_at_once_each_hear_their_own_five_lines_and_progress"
+    ),
+    "`await send_log(level, data, logger_name)`": (
+        f"{CHANNELS}::test_a_modern_client_hears_the_levels_that_it_asked_for"
+    ),
+    "`add_resource_link(uri, name, description, mime_type)`": (
+        f"{CHANNELS}::test_two_calls_of_one_client_add_links_each_to_its_own_result"
+    ),
+    "`get_http_request()`": f"{CHANNELS}::test_a_tool_sees_its_request_and_what_its_client_can_be_asked_for",
+    "`await list_roots()`": f"{CHANNELS}::test_each_client_of_the_handshake_era_answers_its_own_calls_questions",
+    "`await create_message(messages, max_tokens)`": (
+        f"{CHANNELS}::test_each_client_of_the_handshake_era_answers_its_own_calls_questions"
+    ),
+    "`await create_elicitation(message, schema)`": (
+        f"{CHANNELS}::test_each_client_of_the_handshake_era_answers_its_own_calls_questions"
+    ),
+}
+"""Each row of the table of channels, and the test that uses it."""
 
 KEPT = {
     "`None`": f"{STORES}::test_memory_lasts_as_long_as_the_process",
@@ -235,6 +334,7 @@ def test_each_promise_is_shown_by_tests() -> None:
 def test_the_tables_name_what_tests_meet() -> None:
     assert first_cells("What a tool error says") == [f"`{code}`" for code in ERRORS]
     assert first_cells("Where sessions are kept") == list(KEPT)
+    assert first_cells("What a tool can say to its client") == list(SAID)
     assert first_cells("Small values with a time to live") == list(VARIABLES)
 
 
@@ -244,6 +344,7 @@ def test_the_tables_name_what_tests_meet() -> None:
         {
             *ERRORS.values(),
             *KEPT.values(),
+            *SAID.values(),
             *VARIABLES.values(),
             *(test for tests in SHOWN_BY.values() for test in tests),
         }

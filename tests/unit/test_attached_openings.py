@@ -54,6 +54,34 @@ async def test_sessions_that_two_servers_share_end_with_the_last_of_them() -> No
     assert shared.notes == ["start", "start", "stop"]
 
 
+@pytest.mark.row("B4")
+async def test_sessions_that_ran_before_the_servers_go_on_after_them() -> None:
+    shared = Noting()
+
+    async with shared:
+        first, second = Attachment(shared), Attachment(shared)
+        await first.ready()
+        await second.ready()
+        await second.aclose()
+        await first.aclose()
+        assert shared.is_started
+        assert "stop" not in shared.notes
+
+    assert not shared.is_started
+
+
+async def test_of_sessions_that_cannot_tell_whether_they_run_the_server_ends_none() -> None:
+    class Silent(Noting):
+        is_started = property()
+
+    shared = Silent()
+    async with Attachment(shared):
+        pass
+
+    assert shared.notes == ["start"]
+    await shared.stop()
+
+
 async def test_sessions_of_two_sandboxes_never_meet(tmp_path: Path) -> None:
     shared = Noting()
     apps: list[MCPServer[Any]] = [MCPServer("one"), MCPServer("two")]

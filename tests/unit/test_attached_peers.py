@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,14 @@ def test_a_connection_is_a_sign_in_the_handshake_era_only() -> None:
 
 async def test_connections_are_told_apart_and_forgotten() -> None:
     app, peers, aliases = MCPServer("test"), Peers(Owner("uid:1")), []
+    ended: list[Alias | None] = []
 
     async def note(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         if ctx.method == "tools/list":
-            aliases.append((await peers.peer_of(ctx, is_located=False)).alias)
+            peer = await peers.peer_of(ctx, is_located=False)
+            if peer.alias not in aliases:
+                peer.conversation.on_close(partial(ended.append, peer.alias))
+            aliases.append(peer.alias)
         return await call_next(ctx)
 
     app.middleware.append(note)
@@ -91,11 +96,13 @@ async def test_connections_are_told_apart_and_forgotten() -> None:
             await client.list_tools()
     await anyio.wait_all_tasks_blocked()
     gc.collect()
+    await anyio.wait_all_tasks_blocked()
 
     first, again, second, _ = aliases
     assert first is not None
     assert first == again != second
-    assert peers.connection_count == 0
+    assert set(ended) == {first, second}
+    assert len(ended) == 2
 
 
 @pytest.fixture

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import pytest
 from mcp import Client
 from mcp.server import MCPServer
 from mcp.shared.exceptions import MCPError
 
 from workroot import attach
-from workroot.attached.rate_limit import RateLimit
 from workroot.errors import WorkrootError
 
 
@@ -35,7 +32,7 @@ def note() -> str:
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
 async def test_an_error_of_ours_from_a_rate_limit_is_told_as_it_is(mode: str) -> None:
     app, limit = MCPServer("notes"), Switched()
-    attach(app, rate_limit=cast("RateLimit", limit))
+    attach(app, rate_limit=limit)
     app.add_tool(note)
 
     async with Client(app, mode=mode) as client:

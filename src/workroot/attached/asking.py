@@ -136,8 +136,9 @@ def _why_not(ctx: ServerRequestContext[Any, Any], channel: _Channel) -> str | No
     """Return why the client cannot be asked within this request, or None if it can."""
     if ctx.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
         return (
-            f"MCP {ctx.protocol_version} has no requests to clients; give the tool a parameter of the type "
-            f"Annotated[..., Resolve(ask)], where ask returns mcp.server.mcpserver.{_INSTEAD[channel]}(...)"
+            f"MCP {ctx.protocol_version} has no requests to clients; in an MCPServer give the tool a parameter of the "
+            f"type Annotated[..., Resolve(ask)], where ask returns mcp.server.mcpserver.{_INSTEAD[channel]}(...); with "
+            "FastMCP let the tool return an InputRequiredResult of mcp_types"
         )
     declared = ctx.session.client_capabilities
     found = getattr(declared, channel, None)

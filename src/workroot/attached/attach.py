@@ -14,6 +14,7 @@ from workroot.attached.middleware import AttachedMiddleware
 from workroot.attached.no_replay import NoReplay
 from workroot.attached.peers import Peers
 from workroot.attached.session_tools import SessionTools
+from workroot.attached.told_errors import tell_errors
 from workroot.attached.tool_table import ToolTable
 from workroot.attached.tools_only import refuse_in_others
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-    from workroot.attached.rate_limit import RateLimit
+    from workroot.attached.rate_limit import RequestLimit
     from workroot.core.ports import Clock
     from workroot.session_service import SessionService
 
@@ -37,7 +38,7 @@ def attach(
     *,
     store: str | os.PathLike[str] | SessionService | None = None,
     sandbox: str | None = None,
-    rate_limit: RateLimit | None = None,
+    rate_limit: RequestLimit | None = None,
     clock: Clock | None = None,
 ) -> Attachment:
     """Let *server* know who calls it, and in which project that one works.
@@ -71,6 +72,7 @@ def attach(
     peers = Peers(attachment.owner)
     attachment.on_closing(peers.release)
     refuse_in_others(server)
+    tell_errors(server)
     server.middleware.append(AttachedMiddleware(attachment, peers, table, tools))
     _close_at_end(server, attachment)
     return attachment

@@ -6,13 +6,15 @@ ends with the server.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from workroot.attached.keeper import Keeper
+from workroot.attached.opened_sessions import OpenedSessions
 from workroot.attached.stores import service_opener
 from workroot.clock import SystemClock
 from workroot.core.sessions import DEFAULT_SANDBOX, Owner
 from workroot.identity import os_owner
+from workroot.session_manager import SessionManager
 
 if TYPE_CHECKING:
     import os
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from workroot.attached.facts import CallFacts
-    from workroot.attached.rate_limit import RateLimit
+    from workroot.attached.rate_limit import RequestLimit
     from workroot.core.answer import Resolution
     from workroot.core.ports import Clock
     from workroot.session_service import SessionService
@@ -54,7 +56,7 @@ class Attachment:
         sandbox: str | None = None,
         owner: Owner | None = None,
         clock: Clock | None = None,
-        rate_limit: RateLimit | None = None,
+        rate_limit: RequestLimit | None = None,
     ) -> None:
         self.owner = owner if owner is not None else _own(store, sandbox)
         self.clock: Clock = clock if clock is not None else SystemClock()
@@ -71,6 +73,25 @@ class Attachment:
             NotStartedError: no message has come yet, or all has ended.
         """
         return self._keeper.service
+
+    def session_manager(self, *, default_ttl_hours: float = 24) -> SessionManager:
+        """Return a manager of the sessions that the server gives out itself, kept where its others are.
+
+        Its owner and sandbox are the server's. The first call opens the sessions, as the first message does. A session
+        that it allocated is the request's (`get_session_id`) where a caller names it whose it is.
+
+        Args:
+            default_ttl_hours: how long a session lives for which nothing else is said.
+
+        Raises:
+            TimeToLiveError: no session can live for so long.
+        """
+        return SessionManager(
+            self.owner.sandbox,
+            default_ttl_hours=default_ttl_hours,
+            sessions=cast("SessionService", OpenedSessions(self._keeper)),
+            owner=self.owner,
+        )
 
     def on_closing(self, callback: Callable[[], None]) -> None:
         """Call *callback* whenever the sessions are about to be closed; it must not raise or wait."""

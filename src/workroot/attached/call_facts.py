@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workroot.attached.session_tools import SessionTools
     from workroot.core.answer import Resolution
 
-__all__ = ["facts_of", "resolution_of", "signs_given"]
+__all__ = ["facts_of", "own_session", "resolution_of", "signs_given"]
 
 
 def facts_of(
@@ -67,6 +67,15 @@ def signs_given(tool: str, given: Mapping[str, Any], added: Collection[str]) -> 
         if not isinstance(value, str):
             raise ArgumentsError(f"{tool}: {name} must be a string, not {type(value).__name__}")
     return signs
+
+
+def own_session(given: Mapping[str, Any] | None) -> str | None:
+    """Return the session that an argument of the tool's own names, of a tool that does not ask; None if it is no text.
+
+    Who names a session is never served as somebody else, whatever the tool means by that.
+    """
+    session = (given or {}).get("session_id")
+    return session if isinstance(session, str) else None
 
 
 async def resolution_of(facts: CallFacts, attachment: Attachment, tools: SessionTools) -> Resolution:

@@ -28,7 +28,7 @@ class Call:
         tool: its name.
         resolution: where its caller works; None where the tool does not ask, or that could not be told.
         error: why that could not be told, or why what a parameter needs is not there.
-        is_refused: a parameter could not be filled, for the reason that `error` gives.
+        is_refused: a parameter could not be filled, or the tool raised an error of ours: `error` gives the reason.
         answer: gives what is answered in the tool's place, by one of our own tools.
     """
 

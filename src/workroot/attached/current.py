@@ -17,12 +17,24 @@ from workroot.attached.calls import current_call
 from workroot.core.answer import Outcome, Resolution
 from workroot.core.projects import Project
 from workroot.core.sessions import SessionContext
-from workroot.errors import SessionError, WorkrootError
+from workroot.errors import ConfigError, SessionError, WorkrootError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["OPTIONAL", "CurrentProject", "CurrentSession", "SessionNeededError"]
+__all__ = ["OPTIONAL", "CurrentProject", "CurrentSession", "RefusedError", "SessionNeededError"]
+
+
+class RefusedError(ToolError):
+    """What the SDK makes a tool's error of; the middleware puts the whole refusal in its place.
+
+    Attributes:
+        error: what the client is told.
+    """
+
+    def __init__(self, error: WorkrootError) -> None:
+        self.error = error
+        super().__init__(str(error))
 
 
 class SessionNeededError(SessionError):
@@ -41,6 +53,10 @@ class SessionNeededError(SessionError):
 async def resolved_project() -> Project:
     """Return the project that the caller works in, for the SDK to pass on."""
     resolution = _resolution()
+    if resolution.outcome is Outcome.DECIDED and (place := resolution.place) is not None and place.project is None:
+        broken = place.config_error
+        if broken is not None:  # a project is there; to set another directory is no cure
+            raise _refused(ConfigError(broken.path, broken.problem, line=broken.line, field=broken.field))
     try:
         return resolution.required_project()
     except WorkrootError as error:
@@ -106,8 +122,7 @@ def _resolution() -> Resolution:
     return call.resolution
 
 
-def _refused(error: WorkrootError) -> ToolError:
-    """Return what the SDK makes a tool's error of; the middleware puts the whole refusal in its place."""
+def _refused(error: WorkrootError) -> RefusedError:
     if (call := current_call.get()) is not None:
         call.error, call.is_refused = error, True
-    return ToolError(str(error))
+    return RefusedError(error)

@@ -37,6 +37,7 @@ from workroot.attached.current import (
     resolved_session,
     resolved_session_if_any,
 )
+from workroot.attached.fastmcp_http import guard_http
 from workroot.attached.fastmcp_middleware import AttachedMiddleware
 from workroot.attached.fastmcp_parameters import Filled, check_parameters
 from workroot.attached.fastmcp_requests import served_call
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from workroot.attached.rate_limit import RateLimit
+    from workroot.attached.rate_limit import RequestLimit
     from workroot.core.ports import Clock
     from workroot.session_service import SessionService
 
@@ -68,7 +69,7 @@ def attach(
     *,
     store: str | os.PathLike[str] | SessionService | None = None,
     sandbox: str | None = None,
-    rate_limit: RateLimit | None = None,
+    rate_limit: RequestLimit | None = None,
     clock: Clock | None = None,
 ) -> Attachment:
     """Let *server* know who calls it, and in which project that one works.
@@ -106,6 +107,7 @@ def attach(
     attachment.on_closing(peers.release)
     server.add_middleware(AttachedMiddleware(attachment, peers, SessionTools(attachment.clock)))
     server.add_transform(AttachedTools({"Project": _project_if_any, "SessionContext": _session_if_any}))
+    guard_http(server)
     server.add_provider(_Life(server, attachment))
     return attachment
 

@@ -18,13 +18,13 @@ from fastmcp.utilities.versions import VersionSpec
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, CallToolResult, InputRequiredResult
 
-from workroot.attached.call_facts import facts_of
+from workroot.attached.call_facts import facts_of, own_session
 from workroot.attached.calls import Call, current_call
 from workroot.attached.channels import collected_links
 from workroot.attached.current_request import current_request
 from workroot.attached.fastmcp_parameters import check_parameters
 from workroot.attached.fastmcp_requests import QuestionError, ServedCall, sdk_context, served_call, with_peer
-from workroot.attached.fastmcp_tools import SessionTool, as_tool_result, is_asking
+from workroot.attached.fastmcp_tools import RefusedToolError, SessionTool, as_tool_result, is_asking
 from workroot.attached.peers import user_of
 from workroot.attached.request_scope import request_scope, session_in_force
 from workroot.errors import WorkrootError
@@ -118,7 +118,7 @@ class AttachedMiddleware(ToolInjectionMiddleware):
 
     async def on_call_tool(self, context: MiddlewareContext[Any], call_next: CallNext[Any, ToolResult]) -> ToolResult:
         """Serve a call of a tool, inside of its caller's session."""
-        name, meta = context.message.name, context.message.meta
+        name, meta, is_inner = context.message.name, context.message.meta, served_call.get() is not None
         app = context.fastmcp_context.fastmcp if context.fastmcp_context is not None else None
         tool = await app.get_tool(name, version=_version_of(meta)) if app is not None else None
         try:
@@ -130,6 +130,10 @@ class AttachedMiddleware(ToolInjectionMiddleware):
                     return _finished(await call_next(context), served)
                 except QuestionError as error:
                     return InputRequiredToolResult(error.question)
+                except RefusedToolError as error:
+                    if is_inner:
+                        raise  # to the tool that called it
+                    return as_tool_result(refusal(error.error))
                 except ToolError:
                     if served is None or served.call.error is None or not served.call.is_refused:
                         raise
@@ -163,7 +167,9 @@ class AttachedMiddleware(ToolInjectionMiddleware):
         seen = await with_peer(ctx, self._peers, is_located=False)
         self._peers.note_live(service, peer_of(seen))
         if not is_told:
-            session = await session_in_force(service, facts_of(seen), user)
+            given = context.message.arguments if context.method == "tools/call" else None
+            facts = facts_of(seen, session_id=own_session(given))
+            session = await session_in_force(service, facts, user, program=self._attachment.owner)
         call = Call(tool=getattr(context.message, "name", context.method or ""))
         served = ServedCall(attachment=self._attachment, peers=self._peers, tools=self._tools, ctx=ctx, call=call)
         tokens = served_call.set(served), current_call.set(call)

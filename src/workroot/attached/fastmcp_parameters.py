@@ -8,6 +8,7 @@ whatever name a transformed tool gives the parameter. Those are filled before th
 
 from __future__ import annotations
 
+import inspect
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -134,7 +135,7 @@ def _annotations(function: Callable[..., object]) -> Iterator[object]:
     for hint in _hints(function).values():
         if get_origin(hint) is Annotated:
             yield from get_args(hint)[1:]
-    function = _innermost(function)
+    function = inspect.unwrap(_innermost(function))  # a decorator has no defaults of its own, and is called with these
     yield from getattr(function, "__defaults__", None) or ()
     yield from (getattr(function, "__kwdefaults__", None) or {}).values()
 

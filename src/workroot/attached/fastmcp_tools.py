@@ -6,11 +6,15 @@ used up before the author's function runs.
 
 from __future__ import annotations
 
+import functools
+import inspect
+import logging
 from typing import TYPE_CHECKING, Any, Self
 
 import mcp_types
+from fastmcp.exceptions import ToolError
 from fastmcp.server.transforms import Transform
-from fastmcp.tools import InputRequiredToolResult, Tool, ToolResult
+from fastmcp.tools import FunctionTool, InputRequiredToolResult, Tool, ToolResult
 from fastmcp.tools.tool_transform import TransformedTool
 from mcp_types import InputRequiredResult
 from pydantic import PrivateAttr
@@ -30,7 +34,21 @@ if TYPE_CHECKING:
     from fastmcp.utilities.versions import VersionSpec
     from mcp_types import CallToolResult
 
-__all__ = ["AskingTool", "AttachedTools", "SessionTool", "as_tool_result", "is_asking"]
+__all__ = ["AskingTool", "AttachedTools", "RefusedToolError", "SessionTool", "as_tool_result", "is_asking"]
+
+_MOST_FUNCTIONS = 5000  # as many as FastMCP keeps of its own
+
+
+class RefusedToolError(ToolError):
+    """A tool's body raised an error of workroot's; the middleware puts the whole refusal in its place.
+
+    Attributes:
+        error: what the client is told.
+    """
+
+    def __init__(self, error: WorkrootError) -> None:
+        self.error = error
+        super().__init__(str(error), log_level=logging.INFO)
 
 
 class SessionTool(Tool):
@@ -138,11 +156,44 @@ class AttachedTools(Transform):
         return self._attached(tool) if tool is not None else None
 
     def _attached(self, tool: Tool) -> Tool:
-        if asks_for_project(tool) and not tool.task_config.supports_tasks():
-            return AskingTool.of(tool, self._fillers)
+        if not tool.task_config.supports_tasks():
+            if isinstance(tool, FunctionTool):
+                tool = tool.model_copy(update={"fn": _telling(tool.fn)})
+            if asks_for_project(tool):
+                return AskingTool.of(tool, self._fillers)
         if "additionalProperties" in tool.parameters or "patternProperties" in tool.parameters:
             return tool
         return tool.model_copy(update={"parameters": {**tool.parameters, "additionalProperties": False}})
+
+
+@functools.lru_cache(maxsize=_MOST_FUNCTIONS)
+def _telling(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that does the same, and tells the client that called of workroot's errors."""
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def telling(*arguments: Any, **named: Any) -> Any:
+            try:
+                return await function(*arguments, **named)
+            except WorkrootError as error:
+                if served_call.get() is None:
+                    raise  # code of this process calls the tool
+                raise RefusedToolError(error) from error
+
+    else:
+
+        @functools.wraps(function)
+        def telling(*arguments: Any, **named: Any) -> Any:
+            try:
+                result = function(*arguments, **named)
+                return list(result) if inspect.isgenerator(result) else result  # as FastMCP does, and inside of this
+            except WorkrootError as error:
+                if served_call.get() is None:
+                    raise  # code of this process calls the tool
+                raise RefusedToolError(error) from error
+
+    telling.__annotations__ = getattr(function, "__annotations__", {})  # not those above, where it has none
+    return telling
 
 
 def is_asking(tool: Tool) -> bool:

@@ -65,6 +65,11 @@ class Keeper:
             raise NotStartedError
         return self._held.service
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that the sessions are open in; None if they are not."""
+        return self._held.loop if self._held is not None and not self._held.is_over else None
+
     async def ready(self) -> SessionService:
         """Return the sessions; whoever comes first opens them, and whoever comes meanwhile waits for that.
 

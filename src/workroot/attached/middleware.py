@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, CallToolResult, InputRequiredResult
 
-from workroot.attached.call_facts import facts_of, resolution_of, signs_given
+from workroot.attached.call_facts import facts_of, own_session, resolution_of, signs_given
 from workroot.attached.calls import Call, current_call
 from workroot.attached.current_request import current_request
 from workroot.attached.peers import user_of
@@ -129,7 +129,8 @@ class AttachedMiddleware:
         """Serve a resource, a prompt or a completion."""
         user = user_of(ctx)
         try:
-            session = await session_in_force(await self._attachment.ready(), facts_of(seen), user)
+            service, program = await self._attachment.ready(), self._attachment.owner
+            session = await session_in_force(service, facts_of(seen), user, program=program)
         except WorkrootError as error:
             raise MCPError(INTERNAL_ERROR, str(error)) from error
         async with request_scope(ctx, session_id=session, user_id=user):
@@ -169,10 +170,11 @@ class AttachedMiddleware:
                 params["arguments"] = {key: value for key, value in (given or {}).items() if key not in needs.added}
             else:
                 await self._check(name, given or {})
+                facts = facts_of(seen, session_id=own_session(given))
             if call.resolution is not None and call.resolution.session is not None:
                 session = call.resolution.session.session_id
             elif call.answer is None and call.error is None:
-                session = await session_in_force(service, facts, user_of(ctx))
+                session = await session_in_force(service, facts, user_of(ctx), program=self._attachment.owner)
         except WorkrootError as error:
             call.answer = partial(_refused, error)
         if call.answer is not None:

@@ -71,11 +71,6 @@ class Peers:
         self._connections: dict[int, _Connection] = {}
         self._live: set[tuple[Owner, Alias]] = set()
 
-    @property
-    def connection_count(self) -> int:
-        """How many connections something is kept of."""
-        return len(self._connections)
-
     def owner_of(self, ctx: ServerRequestContext[Any, Any]) -> Owner:
         """Return on whose behalf a message comes: the token's user, or the one that this process runs as."""
         token = _token_of(ctx)
@@ -173,9 +168,12 @@ def own_hints(environment: Mapping[str, str] = os.environ) -> tuple[Hint, ...]:
 
 
 def user_of(ctx: ServerRequestContext[Any, Any]) -> str | None:
-    """Return the authenticated user of a request, as the token names that one; None if nobody is authenticated."""
+    """Return the authenticated user of a request, told as `principal_of` tells it; None if nobody is authenticated.
+
+    Never the subject alone: those of two issuers, and a client of that name, would be one user.
+    """
     token = _token_of(ctx)
-    return None if token is None else token.subject or token.client_id
+    return None if token is None else principal_of(token)
 
 
 def _token_of(ctx: ServerRequestContext[Any, Any]) -> AccessToken | None:
@@ -184,7 +182,11 @@ def _token_of(ctx: ServerRequestContext[Any, Any]) -> AccessToken | None:
 
 
 def principal_of(token: AccessToken) -> str:
-    """Return who a token speaks for; a subject is unique per issuer only, and its clients act for the same user."""
+    """Return who a token speaks for: `subject:ISSUER:SUBJECT`, or `client:CLIENT` where it names no subject.
+
+    The parts are percent-encoded, so that no two users have one name. A subject is unique per issuer only, and its
+    clients act for the same user.
+    """
     client, issuer, subject = principal_components(token)
     if subject is None:
         return f"client:{quote(client, safe='')}"

@@ -6,7 +6,7 @@ Who asks is told by the principal alone: a new connection or session id gives no
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from workroot.mcp_face.rate_limits import rate_limited
 from workroot.token_buckets import MOST_KEYS, TokenBuckets, usual_burst
@@ -14,7 +14,20 @@ from workroot.token_buckets import MOST_KEYS, TokenBuckets, usual_burst
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["RateLimit"]
+__all__ = ["RateLimit", "RequestLimit"]
+
+
+class RequestLimit(Protocol):
+    """What `attach` asks before every request: a `RateLimit`, or what its author wrote."""
+
+    def check(self, principal: str) -> None:
+        """Count one request of *principal*'s.
+
+        Raises:
+            MCPError: it is refused, and this is what its client hears.
+            WorkrootError: it is refused; a call of a tool hears of it as of a tool's error, what else is asked as of a
+                JSON-RPC error whose `data` has its `code`.
+        """
 
 
 class RateLimit:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
 
     from workroot.attached.facts import CallFacts
+    from workroot.core.sessions import Owner
     from workroot.session_service import SessionService
 
 __all__ = ["request_scope", "session_in_force"]
@@ -47,10 +48,18 @@ async def request_scope(
             yield entered
 
 
-async def session_in_force(service: SessionService, facts: CallFacts, user_id: str | None) -> str | None:
+async def session_in_force(
+    service: SessionService, facts: CallFacts, user_id: str | None, *, program: Owner
+) -> str | None:
     """Return the session that a request is in; None if it claims none, or one that is not open or not the caller's.
 
     Where the caller works is not looked at: that is for tools that ask.
+
+    Args:
+        service: the sessions.
+        facts: what the request says of its caller.
+        user_id: the authenticated user; None where nobody is.
+        program: the server itself, which allocates sessions to its users.
     """
     try:
         signs = facts.signs()
@@ -65,7 +74,9 @@ async def session_in_force(service: SessionService, facts: CallFacts, user_id: s
         try:
             return (await service.current_session(handle, owner=facts.owner)).session_id
         except UnknownSessionError:
-            is_allocated = await service.allocations.validate(facts.owner, handle, user_id=user_id)
-            return handle if is_allocated else None
+            for owner in dict.fromkeys((facts.owner, program)):
+                if await service.allocations.validate(owner, handle, user_id=user_id):
+                    return handle
+            return None
     except WorkrootError:  # what is wrong with it hears whoever needs it
         return None

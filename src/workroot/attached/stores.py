@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -28,8 +29,21 @@ __all__ = ["service_opener"]
 
 _DAY = 24 * 3600.0
 
-_users: WeakKeyDictionary[SessionService, int] = WeakKeyDictionary()
-"""By how many attached servers a service is in use: the last one stops it."""
+
+@dataclass(slots=True)
+class _Use:
+    """How attached servers use a service that was given to them.
+
+    Attributes:
+        is_started_here: it was not running before: the last of them stops it.
+        count: how many use it now.
+    """
+
+    is_started_here: bool
+    count: int = 0
+
+
+_uses: WeakKeyDictionary[SessionService, _Use] = WeakKeyDictionary()
 
 
 def service_opener(
@@ -39,7 +53,7 @@ def service_opener(
 
     Args:
         store: None for memory, which outlasts an event loop but not the process; a path for a file of this process;
-            or sessions that somebody keeps already.
+            or sessions that somebody keeps already: they are started if they do not run, and only then stopped.
         clock: the time, where this process keeps them.
 
     Raises:
@@ -73,14 +87,20 @@ async def _kept_in_file(path: str, clock: Clock) -> AsyncIterator[SessionService
 
 @asynccontextmanager
 async def _kept_elsewhere(service: SessionService) -> AsyncIterator[SessionService]:
-    """Use a service that others may use as well."""
-    await service.start()
-    _users[service] = _users.get(service, 0) + 1
+    """Use a service that others may use as well: what ran before goes on afterwards."""
+    use = _uses.get(service)
+    if use is None or not use.count:
+        # Of a service that cannot tell whether it runs, whoever made it is taken to have started it.
+        use = _uses[service] = _Use(is_started_here=not getattr(service, "is_started", True))
+    use.count += 1
+    is_open = False
     try:
+        await service.start()
+        is_open = True
         yield service
     finally:
-        _users[service] -= 1
-        if not _users[service]:
+        use.count -= 1
+        if is_open and use.is_started_here and not use.count:
             await service.stop()
 
 
