@@ -89,7 +89,7 @@ async def test_sessions_have_a_most_and_an_end() -> None:
             begun = {"method": "notifications/initialized"}
             with anyio.fail_after(DEADLINE_SECONDS):
                 # A stranger's request keeps nobody's session alive; the server writes a line of each, and nobody reads.
-                while (opened := await eve.ask("initialize", HELLO)).status_code == 503:  # noqa: ASYNC110
+                while (opened := await eve.ask("initialize", HELLO)).status_code == 503:  # noqa: ASYNC110 -- the SDK tells nobody when it ends one
                     await anyio.sleep(0.1)
                 assert 404 in [(await hand.say(begun)).status_code for hand in (ada, bob)]
     assert opened.status_code == 200
