@@ -150,8 +150,8 @@ FAULTS = (
         (
             Edit(
                 _HELD_STATE,
-                "        await self._store.commit(changes)\n        self.sessions.apply(changes, seen=self.idle.now())",
-                "        self.sessions.apply(changes, seen=self.idle.now())\n        await self._store.commit(changes)",
+                "        await self._commit(changes)\n        self.sessions.apply(changes, seen=self.idle.now())",
+                "        self.sessions.apply(changes, seen=self.idle.now())\n        await self._commit(changes)",
             ),
         ),
     ),
