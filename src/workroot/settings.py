@@ -26,12 +26,16 @@ from workroot.core.projects import CONFIG_NAMES
 from workroot.errors import SettingsError
 from workroot.escaping import escaped
 from workroot.limits import Limits
+from workroot.session_rules import SessionRules
 from workroot.settings_file import read_settings_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["PREFIX", "Settings", "load_settings"]
+__all__ = ["PREFIX", "Settings", "load_settings", "session_rules"]
+
+_DAY = 24 * 3600.0
+_MIB = 1 << 20
 
 PREFIX = "WORKROOT_"
 """What the name of every variable begins with: `http_port` is `WORKROOT_HTTP_PORT`."""
@@ -227,3 +231,19 @@ def _no_such(name: str, names: Iterable[str], *, as_variable: bool = False) -> s
     if (near := _near(name, names)) is not None:
         return f"is not a setting; did you mean {PREFIX + near.upper() if as_variable else near}?"
     return f"is not a setting; there are {', '.join(names)}"
+
+
+def session_rules(settings: Settings) -> SessionRules:
+    """Return what *settings* say of sessions."""
+    return SessionRules(
+        model_may_move=settings.model_may_move,
+        idle_seconds=settings.session_idle_seconds,
+        sweep_seconds=settings.sweep_interval_seconds,
+        write_behind_seconds=settings.write_behind_seconds,
+        ended_seconds=settings.ended_session_days * _DAY,
+        max_sessions=settings.max_sessions,
+        max_ended_sessions=settings.max_ended_sessions,
+        max_allocated_sessions=settings.max_allocated_sessions,
+        max_projects=settings.max_projects,
+        max_store_bytes=settings.max_database_mib * _MIB,
+    )

@@ -16,10 +16,11 @@ from workroot.attached.attachment import Attachment
 from workroot.attached.stores import service_opener
 from workroot.clock import SystemClock
 from workroot.core.identities import Identities
-from workroot.errors import NotStartedError
+from workroot.errors import NotStartedError, TooManySessionsError
 from workroot.project_finder import ProjectFinder
 from workroot.request_context import get_session_id
 from workroot.session_context import SessionContextManager
+from workroot.session_manager import SessionManager
 from workroot.storage.memory import MemoryStore
 
 _NAMESPACE = "00000000-0000-0000-0000-000000000001"
@@ -174,3 +175,13 @@ async def test_a_session_that_the_program_allocated_is_in_force_for_the_call_tha
 
     assert during.structured_content == {"result": "order-1"}
     assert after.structured_content == {"result": "None"}
+
+
+async def test_the_users_bounds_hold_for_a_server_of_another_author(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKROOT_MAX_ALLOCATED_SESSIONS", "1")
+
+    async with service_opener(None, SystemClock())() as service:
+        manager = SessionManager("shop", sessions=service)
+        await manager.allocate_session()
+        with pytest.raises(TooManySessionsError):
+            await manager.allocate_session()

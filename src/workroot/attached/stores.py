@@ -12,8 +12,7 @@ from workroot import rendezvous
 from workroot.core.identities import Identities
 from workroot.project_finder import ProjectFinder
 from workroot.session_context import SessionContextManager
-from workroot.session_rules import SessionRules
-from workroot.settings import load_settings
+from workroot.settings import load_settings, session_rules
 from workroot.storage.memory import MemoryStore
 from workroot.storage.sqlite import open_sqlite_store
 
@@ -23,11 +22,8 @@ if TYPE_CHECKING:
 
     from workroot.core.ports import Clock, SessionStore
     from workroot.session_service import SessionService
-    from workroot.settings import Settings
 
 __all__ = ["service_opener"]
-
-_DAY = 24 * 3600.0
 
 
 @dataclass(slots=True)
@@ -119,7 +115,7 @@ async def _manager(store: SessionStore, clock: Clock) -> AsyncIterator[SessionCo
         finder,
         clock=clock,
         home=_real_home(),
-        rules=_rules(settings),
+        rules=session_rules(settings),
         identities=identities,
         state=state,
     ) as sessions:
@@ -128,13 +124,3 @@ async def _manager(store: SessionStore, clock: Clock) -> AsyncIterator[SessionCo
 
 def _real_home() -> str:
     return os.path.realpath(rendezvous.home_directory())
-
-
-def _rules(settings: Settings) -> SessionRules:
-    return SessionRules(
-        model_may_move=settings.model_may_move,
-        idle_seconds=settings.session_idle_seconds,
-        sweep_seconds=settings.sweep_interval_seconds,
-        write_behind_seconds=settings.write_behind_seconds,
-        ended_seconds=settings.ended_session_days * _DAY,
-    )

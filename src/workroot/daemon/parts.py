@@ -17,12 +17,13 @@ from workroot.core.identities import Identities
 from workroot.counters import Counters
 from workroot.daemon.collector import sparing_what_is_loaded
 from workroot.daemon.idle_exit import IdleExit
-from workroot.daemon.settings_reload import LimitsInForce, LiveParts, session_rules
+from workroot.daemon.settings_reload import LimitsInForce, LiveParts
 from workroot.decisions import DecisionLog
 from workroot.lost_disks import memory_only
 from workroot.mcp_face import McpFace
 from workroot.project_finder import ProjectFinder
 from workroot.session_context import SessionContextManager
+from workroot.settings import session_rules
 from workroot.storage.sqlite import open_sqlite_store
 from workroot.trust import TrustStore
 from workroot.watching import Watcher

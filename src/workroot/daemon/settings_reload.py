@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 
 from workroot.errors import SettingsError
 from workroot.limits import Limits
-from workroot.session_rules import SessionRules
+from workroot.settings import session_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     from workroot.session_context import SessionContextManager
     from workroot.settings import Settings
 
-__all__ = ["LIVE_SETTINGS", "RESTART_SETTINGS", "LimitsInForce", "LiveParts", "SettingsReload", "session_rules"]
+__all__ = ["LIVE_SETTINGS", "RESTART_SETTINGS", "LimitsInForce", "LiveParts", "SettingsReload"]
 
 logger = logging.getLogger(__name__)
 
-_DAY = 24 * 3600.0
-_MIB = 1 << 20
 
 LIVE_SETTINGS: Mapping[str, str] = {
     "log_level": "at once",
@@ -64,22 +62,6 @@ LIVE_SETTINGS: Mapping[str, str] = {
 
 RESTART_SETTINGS: tuple[str, ...] = ("http", "http_port", "config_names", "write_behind_seconds", "otel_endpoint")
 """The settings that only a restart changes; `WORKROOT_HOME`, which is no setting of the file, is another."""
-
-
-def session_rules(settings: Settings) -> SessionRules:
-    """Return what *settings* say of sessions."""
-    return SessionRules(
-        model_may_move=settings.model_may_move,
-        idle_seconds=settings.session_idle_seconds,
-        sweep_seconds=settings.sweep_interval_seconds,
-        write_behind_seconds=settings.write_behind_seconds,
-        ended_seconds=settings.ended_session_days * _DAY,
-        max_sessions=settings.max_sessions,
-        max_ended_sessions=settings.max_ended_sessions,
-        max_allocated_sessions=settings.max_allocated_sessions,
-        max_projects=settings.max_projects,
-        max_store_bytes=settings.max_database_mib * _MIB,
-    )
 
 
 class LimitsInForce(Limits):
